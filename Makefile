@@ -1,0 +1,84 @@
+# `make help` prints this menu. Everything runs from one virtual environment, made on first use.
+
+PYTHON ?= python3
+OUT ?= out
+RAW ?=
+N ?=
+MODEL ?=
+JUDGE ?=
+SUITE ?= starter
+RECIPE ?= tiny-cpu
+DATASET ?= $(OUT)/releases/sharegpt-1.0.0
+
+PY := .venv/bin/python
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help build-data sharegpt ultrachat train answers judge leaderboard evaluate demo test check clean
+
+help: ## this menu
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build-data: sharegpt ultrachat ## both corpora, from the bundled samples; RAW= your pages, MODEL= your model
+
+sharegpt: .venv/base ## ShareGPT corpus; RAW=page, dump or folder
+	$(PY) -m datasets_scripts.sharegpt.build --out $(OUT)/releases $(if $(RAW),--raw "$(RAW)")
+
+ultrachat: .venv/base ## UltraChat corpus; MODEL=name (its endpoint: OPENAI_BASE_URL), N=dialogues
+	$(PY) -m datasets_scripts.ultrachat.build --out $(OUT)/releases $(if $(N),--n $(N)) \
+	  $(if $(MODEL),--user-model "$(MODEL)" --assistant-model "$(MODEL)")
+
+train: .venv/train ## fine-tune; RECIPE=name or file, DATASET=release or Hub id
+	$(PY) -m training.sft --config $(RECIPE) --dataset "$(DATASET)" --out $(OUT)/checkpoints/$(notdir $(basename $(RECIPE)))
+
+answers: .venv/train ## let a model answer a suite; MODEL=name or checkpoint, SUITE=name or file
+	$(PY) -m benchmarks.answer --suite "$(SUITE)" --out $(OUT)/results $(if $(MODEL),--model "$(MODEL)")
+
+judge: .venv/base ## judge a model's answers against the baseline; MODEL= SUITE= JUDGE=
+	$(PY) -m benchmarks.judge --suite "$(SUITE)" --out $(OUT)/results $(if $(MODEL),--model "$(MODEL)") \
+	  $(if $(JUDGE),--judge "$(JUDGE)")
+
+leaderboard: .venv/base ## one table of all judgments, Markdown and CSV
+	$(PY) -m benchmarks.leaderboard $(OUT)/results --out $(OUT)/results
+
+evaluate: answers judge leaderboard ## answers, judge and leaderboard in one; MODEL= SUITE= JUDGE=
+
+demo: .venv/train ## all of it offline in about two minutes, ending in a table
+	@$(MAKE) --no-print-directory build-data
+	@$(MAKE) --no-print-directory train RECIPE=tiny-cpu
+	@$(MAKE) --no-print-directory answers judge MODEL=$(OUT)/checkpoints/tiny-cpu JUDGE=demo
+	@$(MAKE) --no-print-directory answers judge MODEL=demo JUDGE=demo
+	@$(MAKE) --no-print-directory leaderboard
+	@echo "made: $(OUT)/releases $(OUT)/checkpoints $(OUT)/results"
+
+test: .venv/train .venv/dev ## all tests
+	$(PY) -m pytest
+
+check: .venv/train .venv/dev ## ruff and mypy --strict
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+clean: ## remove what the targets made, but not the virtual environment
+	rm -rf $(OUT)
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit("python3 >= 3.11 is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+
+.venv/base: pyproject.toml constraints.txt | .venv/bin/python
+	@echo "installing into .venv ..."
+	$(PIP) --editable .
+	@touch $@
+
+# torch first and by itself, so that no other package chooses its build.
+.venv/train: .venv/base
+	@echo "installing torch and transformers into .venv ..."
+	$(PIP) torch==2.13.0
+	$(PIP) --editable '.[train]'
+	@touch $@
+
+.venv/dev: .venv/base
+	@echo "installing test tools into .venv ..."
+	$(PIP) --editable '.[dev]'
+	@touch $@

@@ -1,0 +1,281 @@
+"""HTML of a model's turn, as ChatGPT's page showed it, to CommonMark with GFM tables and ``$`` formulas.
+
+One pass over the tree that Lexbor parses. Only model turns come here: a human turn is plain text.
+Code is byte-exact; text is escaped only where it would otherwise become markup.
+"""
+
+import re
+from collections.abc import Iterator
+from itertools import count
+
+from selectolax.lexbor import LexborHTMLParser, LexborNode
+
+MAX_DEPTH = 100
+"""Elements nested deeper than this keep their text and lose their structure."""
+
+_CHROME = {"button", "svg", "script", "style", "title", "-comment", "template", "noscript"}
+_HEADINGS = {f"h{level}": level for level in range(1, 7)}
+_LISTS = {"ul", "ol"}
+_CONTAINERS = {"div", "section", "article", "main", "details", "summary", "figure", "dl", "dd", "dt"}
+_BLOCKS = {"p", "pre", "blockquote", "table", "hr", *_HEADINGS, *_LISTS, *_CONTAINERS}
+_MARKS = {"strong": "**", "b": "**", "em": "*", "i": "*", "del": "~~", "s": "~~", "strike": "~~"}
+_KEPT_TAGS = {"sub", "sup", "kbd", "mark", "u"}
+_BREAK = "\x00"  # stands for <br> until a paragraph or a table cell decides how to write it
+
+_SPACE = re.compile(r"[ \t\r\n\f]+")
+_SPACE_RUN = re.compile(r"[ \t\r\f]+")
+_NEWLINE = re.compile(r" *\n *")
+_INLINE_MARKUP = re.compile(
+    r"""
+    \\(?=[!-/:-@[-`{-~])            # a backslash before punctuation would escape it
+    | `
+    | (?<=\S)\* | \*(?=\S)
+    | (?<![^\W_])_(?=\S) | (?<=\S)_(?![^\W_])
+    | <(?=[a-zA-Z/!?])              # would open a tag or an autolink
+    | &(?=\#?\w+;)                  # would be an entity
+    | \[(?=[^\]]*\][(:\[])          # would open a link
+    | (?<!~)~(?=~)
+    """,
+    re.VERBOSE,
+)
+_LINE_MARKUP = re.compile(
+    r"(?m)^(?:(\#{1,6}(?=\s|$)|>|[-+*](?=\s|$)|[-=]{2,}[ ]*$|~~~)|(\d{1,9})([.)](?=\s|$)))"
+)
+
+
+def to_markdown(html: str) -> str:
+    """Convert one model turn. Never raises; text is neither lost nor invented."""
+    body = LexborHTMLParser(html.replace("\x00", "\N{REPLACEMENT CHARACTER}")).body
+    return "\n\n".join(_blocks(body, 0)) if body is not None else ""
+
+
+def _children(node: LexborNode) -> Iterator[LexborNode]:
+    child = node.child
+    while child is not None:
+        yield child
+        child = child.next
+
+
+def _blocks(node: LexborNode, depth: int) -> list[str]:
+    """The block elements of a node; loose text between them becomes paragraphs."""
+    blocks: list[str] = []
+    run: list[str] = []
+    marker = ""  # of the list just before, so that the next one does not continue it
+    for child in _children(node):
+        tag = child.tag or ""
+        if _is_display(child) and _formula(child):
+            _flush(run, blocks)
+            blocks.append(f"$$\n{_formula(child)}\n$$")
+            continue
+        if tag not in _BLOCKS or depth >= MAX_DEPTH:
+            run.append(_inline(child, depth + 1))
+            continue
+        _flush(run, blocks)
+        if tag in _LISTS:
+            marker = _next_marker(tag, marker)
+            blocks += _list(child, marker, depth + 1)
+        else:
+            rendered = _block(child, tag, depth + 1)
+            blocks += rendered
+            marker = "" if rendered else marker
+    if _flush(run, blocks):
+        marker = ""
+    return blocks
+
+
+def _flush(run: list[str], blocks: list[str]) -> bool:
+    paragraph = _paragraph("".join(run))
+    run.clear()
+    if paragraph:
+        blocks.append(paragraph)
+    return bool(paragraph)
+
+
+def _block(node: LexborNode, tag: str, depth: int) -> list[str]:
+    if tag == "pre":
+        return [_code_block(node)]
+    if tag in _HEADINGS:
+        text = _one_line(_inlines(node, depth))
+        return [f"{'#' * _HEADINGS[tag]} {text}"] if text else []
+    if tag == "blockquote":
+        quoted = "\n\n".join(_blocks(node, depth))
+        return ["\n".join(f"> {line}".rstrip(" ") for line in quoted.split("\n"))] if quoted else []
+    if tag == "table":
+        return _table(node, depth)
+    if tag == "hr":
+        return ["---"]
+    return _blocks(node, depth)
+
+
+def _next_marker(tag: str, before: str) -> str:
+    """``-`` or ``.``; the other style if a list of the same kind stands directly before."""
+    if tag == "ul":
+        return "*" if before == "-" else "-"
+    return ")" if before == "." else "."
+
+
+def _list(node: LexborNode, marker: str, depth: int) -> list[str]:
+    start = node.attributes.get("start") or ""
+    numbers = count(int(start) if start.isdigit() and len(start) < 10 else 1)
+    items = [child for child in _children(node) if child.tag == "li"]
+    stray = [child for child in _children(node) if child.tag != "li"]
+    loose = any(child.tag == "p" for item in items for child in _children(item))
+    rendered = []
+    for item in items:
+        bullet = f"{next(numbers)}{marker} " if node.tag == "ol" else f"{marker} "
+        indent = " " * len(bullet)
+        blocks = _item_blocks(item, depth)
+        body = ("\n\n" if loose else "\n").join(blocks)
+        rendered.append((bullet + re.sub(r"\n(?=[^\n])", "\n" + indent, body)).rstrip())
+    lists = [("\n\n" if loose else "\n").join(rendered)] if rendered else []
+    lost = _paragraph("".join(_inline(child, depth) for child in stray))
+    return [*lists, *([lost] if lost else [])]
+
+
+def _item_blocks(item: LexborNode, depth: int) -> list[str]:
+    blocks = _blocks(item, depth)
+    box = item.css_first("input[type=checkbox]")
+    if box is not None:
+        done = "x" if "checked" in box.attributes else " "
+        blocks = [f"[{done}] {blocks[0] if blocks else ''}", *blocks[1:]]
+    for number, block in enumerate(blocks[1:], 1):
+        # A list that does not start at 1 cannot interrupt a paragraph.
+        if re.match(r"(?!1[.)])\d+[.)] ", block):
+            blocks[number] = "\n" + block
+    return blocks
+
+
+def _code_block(node: LexborNode) -> str:
+    """A fenced block: the text of ``<code>`` as it is; bar, button and colours are not part of it."""
+    code = node.css_first("code")
+    text = (code if code is not None else node).text()
+    label = re.search(r"language-([\w+#.-]+)", (code.attributes.get("class") or "") if code else "")
+    language = label[1] if label else _bar_label(node) if code is not None else ""
+    longest = max((len(run) for run in re.findall(r"`{3,}", text)), default=2)
+    fence = "`" * (longest + 1)
+    return f"{fence}{language}\n{text}{'' if text.endswith(chr(10)) or not text else chr(10)}{fence}"
+
+
+def _bar_label(node: LexborNode) -> str:
+    """The language that the code bar shows; the bar's own ``Copy code`` is none."""
+    bar = node.css_first("span")
+    inside = bar is not None and bar.parent is not None and bar.parent.tag == "div"
+    word = bar.text().strip() if inside and bar is not None else ""
+    return word.lower() if re.fullmatch(r"[\w+#.-]{1,30}", word) else ""
+
+
+def _table(node: LexborNode, depth: int) -> list[str]:
+    rows = [
+        [cell for cell in _children(row) if cell.tag in {"th", "td"}] for row in node.css("tr")
+    ]
+    rows = [row for row in rows if row]
+    if not rows:
+        return []
+    width = max(len(row) for row in rows)
+    lines = [_row([_cell(cell, depth) for cell in row], width) for row in rows]
+    ruler = [_ALIGN[(cell.attributes.get("align") or "").lower()] for cell in rows[0]]
+    ruler += ["---"] * (width - len(ruler))
+    return ["\n".join([lines[0], _row(ruler, width), *lines[1:]])]
+
+
+_ALIGN = {"": "---", "left": ":---", "center": ":---:", "right": "---:", "justify": "---"}
+
+
+def _row(cells: list[str], width: int) -> str:
+    return "| " + " | ".join(cells + [""] * (width - len(cells))) + " |"
+
+
+def _cell(cell: LexborNode, depth: int) -> str:
+    text = _SPACE.sub(" ", _inlines(cell, depth)).strip(" " + _BREAK)
+    return re.sub(rf" ?{_BREAK} ?", "<br>", text).replace("|", "\\|")
+
+
+def _inlines(node: LexborNode, depth: int) -> str:
+    return "".join(_inline(child, depth) for child in _children(node))
+
+
+def _inline(node: LexborNode, depth: int) -> str:
+    """Inline Markdown of one node; blocks inside are flattened to their text."""
+    tag = node.tag or ""
+    if tag == "-text":
+        return _escape(node.text_content or "")
+    if tag in _CHROME:
+        return ""
+    if depth > MAX_DEPTH:
+        return _escape(node.text())
+    if tag == "code":
+        return _code_span(node.text())
+    if tag == "br":
+        return _BREAK
+    if tag == "img":
+        alt = _SPACE.sub(" ", node.attributes.get("alt") or "")
+        return f"![{alt}]({_target(node.attributes.get('src') or '')})"
+    formula = _formula(node)
+    if formula:
+        return f"$${formula}$$" if _is_display(node) else f"${formula}$"
+    return _wrap(node, tag, _inlines(node, depth + 1))
+
+
+def _escape(text: str) -> str:
+    """Text as Markdown: blanks evened out as a browser does, line ends kept as soft breaks."""
+    text = _SPACE_RUN.sub(" ", text)
+    return _INLINE_MARKUP.sub(lambda match: "\\" + match[0], text)
+
+
+def _is_display(node: LexborNode) -> bool:
+    return "katex-display" in (node.attributes.get("class") or "")
+
+
+def _formula(node: LexborNode) -> str:
+    """The TeX that KaTeX keeps beside what it shows, or nothing if the node is no formula."""
+    if "katex" not in (node.attributes.get("class") or ""):
+        return ""
+    annotation = node.css_first("annotation")
+    return annotation.text().strip() if annotation is not None else ""
+
+
+def _wrap(node: LexborNode, tag: str, inner: str) -> str:
+    href = node.attributes.get("href") if tag == "a" else None
+    if href is not None and inner.strip():
+        return f"[{inner.strip()}]({_target(href)})"
+    if tag in _KEPT_TAGS and inner:
+        return f"<{tag}>{inner}</{tag}>"
+    mark = _MARKS.get(tag)
+    if mark is None or not inner.strip(" " + _BREAK):
+        return f" {inner} " if tag in _BLOCKS or tag in {"li", "td", "th", "tr"} else inner
+    core = inner.strip(" " + _BREAK)
+    before, after = inner[: inner.index(core)], inner[inner.index(core) + len(core) :]
+    return f"{before}{mark}{core}{mark}{after}"
+
+
+def _code_span(text: str) -> str:
+    """Backticks around code, in the shortest run that the code does not hold itself."""
+    runs = {len(run) for run in re.findall(r"`+", text)}
+    ticks = "`" * next(length for length in count(1) if length not in runs)
+    edges = text[:1] + text[-1:]
+    pad = " " if "`" in edges or (edges == "  " and text.strip()) else ""
+    return f"{ticks}{pad}{text}{pad}{ticks}" if text else ""
+
+
+def _target(address: str) -> str:
+    """A link's address; in angle brackets if it would end early."""
+    address = re.sub(r"[\r\n\t]", "", address)
+    if re.search(r"[\s()<>]", address) or not address:
+        return f"<{address.replace('<', '%3C').replace('>', '%3E')}>"
+    return address
+
+
+def _one_line(text: str) -> str:
+    return _SPACE.sub(" ", text.replace(_BREAK, " ")).strip()
+
+
+def _paragraph(text: str) -> str:
+    text = _NEWLINE.sub("\n", _SPACE_RUN.sub(" ", text)).replace(_BREAK + "\n", _BREAK)
+    text = re.sub(rf" *{_BREAK} *", _BREAK, text).strip(" \n" + _BREAK)
+    text = re.sub(r"\n+", "\n", text).replace(_BREAK, "  \n")
+    return _LINE_MARKUP.sub(_escape_line, text)
+
+
+def _escape_line(match: re.Match[str]) -> str:
+    markup, number, point = match.groups()
+    return f"\\{markup}" if markup else f"{number}\\{point}"

@@ -1,0 +1,96 @@
+"""Rows on disk between the input and the release: any order in, the defined order out.
+
+A build meets its rows in the order of files or of finished calls; a release is ordered by id and
+content. The rows wait in an SQLite file, so memory does not grow with the input.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import orjson
+
+from datasets_scripts.pipeline import Drop
+
+_TABLES = """
+CREATE TABLE kept (
+    number INTEGER PRIMARY KEY, id TEXT, content BLOB, source TEXT, turns INT, length INT,
+    reason TEXT, winner INT, row BLOB
+);
+CREATE TABLE prefix (content BLOB, number INT);
+CREATE TABLE dropped (id TEXT, source TEXT, step TEXT, reason TEXT, detail TEXT);
+"""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the order and the search for duplicates need to know of a row."""
+
+    id: str
+    source: str
+    content: bytes
+    """xxh3-128 of the whole text, 16 bytes."""
+    prefixes: tuple[bytes, ...] = ()
+    """The same of the text up to each earlier turn."""
+    length: int = 0
+    """Characters of text."""
+
+
+class Spool:
+    """A scratch file, made anew on opening and removed on closing."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        self.db = sqlite3.connect(path, isolation_level=None)
+        self.db.execute("PRAGMA journal_mode = OFF")
+        self.db.execute("PRAGMA synchronous = OFF")
+        self.db.executescript(_TABLES)
+        self.db.execute("BEGIN")
+
+    def add(self, entry: Entry, row: dict[str, Any]) -> None:
+        cursor = self.db.execute(
+            "INSERT INTO kept (id, content, source, turns, length, row) VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                entry.id,
+                entry.content,
+                entry.source,
+                len(entry.prefixes) + 1,
+                entry.length,
+                orjson.dumps(row),
+            ),
+        )
+        pairs = ((prefix, cursor.lastrowid) for prefix in entry.prefixes)
+        self.db.executemany("INSERT INTO prefix VALUES (?, ?)", pairs)
+
+    def drop(self, id: str, source: str, step: str, drop: Drop) -> None:
+        self.db.execute(
+            "INSERT INTO dropped VALUES (?, ?, ?, ?, ?)",
+            (id, source, step, drop.reason, drop.detail),
+        )
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """The rows still kept, by id, then content."""
+        query = "SELECT row FROM kept WHERE reason IS NULL ORDER BY id, content, source"
+        for (row,) in self.db.execute(query):
+            yield orjson.loads(row)
+
+    def drops(self) -> Iterator[dict[str, str]]:
+        """The drop report, by id, source, step, reason and detail."""
+        names = ("id", "source", "step", "reason", "detail")
+        order = ", ".join(names)
+        for values in self.db.execute(f"SELECT {order} FROM dropped ORDER BY {order}"):
+            yield dict(zip(names, values, strict=True))
+
+    def close(self) -> None:
+        self.db.close()
+        self._path.unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

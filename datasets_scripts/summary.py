@@ -1,0 +1,29 @@
+"""What a person sees at the end of a build."""
+
+from pathlib import Path
+
+from ultra import card, release
+
+
+def print_summary(path: Path) -> None:
+    """Print what was kept and dropped for which reason, how to load it, and the path, last."""
+    manifest = release.read_manifest(path)
+    config = card.default_config(manifest)
+    steps = manifest["steps"]
+    dropped = sum(sum(step["dropped"].values()) for step in steps)
+    splits = manifest["splits"][config]
+    kept = sum(split["rows"] for split in splits.values())
+    print(f"\n{manifest['corpus']} {manifest['version']}: ", end="")
+    print(f"{kept:,} kept, {dropped:,} dropped, of {steps[0]['in']:,} conversations")
+    if manifest.get("demo"):
+        print("  demo: made by the offline demo model, not by a real one")
+    for name, split in splits.items():
+        print(f"  {name:<24}{split['rows']:>9,}")
+    for step in steps:
+        for reason, count in step["dropped"].items():
+            print(f"  dropped: {reason:<15}{count:>9,}  ({step['step']})")
+    for name in manifest["input"].get("ignored", []):
+        print(f"  ignored, no conversations in it: {name}")
+    print("load it with")
+    print(f"  {release.load_line(path, config, next(iter(splits)))}")
+    print(path)

@@ -1,0 +1,112 @@
+"""How every command starts and ends: settings from a YAML file, then flags; one line for an error.
+
+A command is a dataclass of settings and a function that takes it::
+
+    if __name__ == "__main__":
+        command.main(Settings, run)
+
+Field names are the flags (``base_url`` is ``--base-url``) and the keys of ``--config FILE.yaml``.
+"""
+
+import difflib
+import os
+import re
+import sys
+import typing
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn, TypeVar
+
+import jsonargparse
+
+from ultra.errors import SettingError, UltraError
+
+S = TypeVar("S")
+
+
+class _Parser(jsonargparse.ArgumentParser):
+    """Shows flags with dashes; the fields behind them have underscores."""
+
+    def format_help(self) -> str:
+        text: str = super().format_help()
+        return re.sub(r"--[a-z_.]+", lambda match: match[0].replace("_", "-"), text)
+
+
+def parse(settings: type[S], argv: Sequence[str], recipes: Path | None = None) -> S:
+    """Read settings from ``--config`` and flags; flags win, whatever their order.
+
+    ``recipes`` is the folder in which a bare ``--config NAME`` is looked up as ``NAME.yaml``.
+
+    Raises:
+        SettingError: unknown key (names the nearest one), wrong value, missing or broken file.
+    """
+    jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    spec = sys.modules[settings.__module__].__spec__
+    parser = _Parser(
+        prog=f"python -m {spec.name}" if spec else None,
+        description=(settings.__doc__ or "").strip(),
+        exit_on_error=False,
+    )
+    parser.add_argument("--config", action="config", help="YAML file with any of these settings")
+    parser.add_class_arguments(settings, as_group=False)
+    try:
+        values = parser.parse_args(_config_first(argv, recipes))
+        values.pop("config")
+        return typing.cast(S, settings(**vars(parser.instantiate(values))))
+    except jsonargparse.ArgumentError as error:
+        message = " ".join(str(error).split())
+        raise SettingError(message + _nearest(message, list(parser.get_defaults().keys()))) from error
+
+
+def main(
+    settings: type[S], run: Callable[[S], object], recipes: Path | None = None
+) -> NoReturn:
+    """Run a command and exit: 0 done, 2 with one clear line on stderr, 130 interrupted."""
+    try:
+        run(parse(settings, sys.argv[1:], recipes))
+        code = 0
+    except UltraError as error:
+        print(f"error: {error}", file=sys.stderr)
+        code = 2
+    except OSError as error:  # a full disk, a folder without permission: the machine's, not a bug
+        print(f"error: {error}", file=sys.stderr)
+        code = 2
+    except KeyboardInterrupt:
+        print("interrupted: run the same command again to go on from here", file=sys.stderr)
+        code = 130
+    sys.stdout.flush()
+    sys.exit(code)
+
+
+def _config_first(argv: Sequence[str], recipes: Path | None) -> list[str]:
+    """Put ``--config`` before the flags that override it; dashes in flag names become underscores."""
+    config: list[str] = []
+    flags: list[str] = []
+    words = iter(argv)
+    for word in words:
+        name, equals, value = word.partition("=")
+        if name == "--config":
+            config += ["--config", _find_config(value if equals else next(words, ""), recipes)]
+        elif name.startswith("--"):
+            flags.append("--" + name[2:].replace("-", "_") + equals + value)
+        else:
+            flags.append(word)
+    return config + flags
+
+
+def _find_config(name: str, recipes: Path | None) -> str:
+    if recipes is None or os.path.exists(name) or "/" in name or name.endswith(".yaml"):
+        return name
+    if not (recipes / f"{name}.yaml").exists():
+        known = ", ".join(sorted(path.stem for path in recipes.glob("*.yaml")))
+        raise SettingError(f"--config {name}: no such file, and no recipe of that name ({known})")
+    return str(recipes / f"{name}.yaml")
+
+
+def _nearest(message: str, known: list[str]) -> str:
+    if "accept" not in message and "unrecognized" not in message:
+        return ""
+    names = [*known, *(name.rpartition(".")[2] for name in known)]
+    unknown = re.findall(r"(?:--|')([\w.]+)", message)[-1:]
+    close = difflib.get_close_matches(unknown[0], names, n=1) if unknown else []
+    return f"; did you mean '{close[0]}'?" if close else ""

@@ -1,0 +1,148 @@
+"""The offline ``demo`` model: rules and a handful of own sentences, to see everything without a key.
+
+It is deterministic, plays assistant, simulated user and judge, and is told apart from a real model
+in every row, card and table by its name, ``demo``. Which part it plays it reads in the system
+message, which is ours; nothing in a user's or an answer's text can change it.
+"""
+
+import re
+from collections.abc import Sequence
+
+from ultra import jsonl
+from ultra.chat import Completion, Sampling
+from ultra.schema import Message
+
+VERSION = 1
+"""Part of the identity: goes up whenever any output changes, so that journals never mix."""
+
+PLAYS_USER = "you play the user"
+JUDGES = "[[A]]"
+
+_OPENERS = (
+    "A good way into {topic} is to start small.",
+    "The short answer about {topic}: it depends on what you want from it, but some things hold.",
+    "Let us take {topic} one step at a time.",
+    "People often ask about {topic}, and the useful part is simpler than it looks.",
+    "With {topic}, the first decision matters more than the later ones.",
+)
+_POINTS = (
+    "Begin with {topic} as it is today, and write down what you already know about {other}.",
+    "Compare two cases that differ only in {other}; the difference shows what {topic} does.",
+    "Keep {other} separate from {topic}, because mixing them hides the cause.",
+    "Check the result with someone who knows {topic} well before you build on it.",
+    "Change one thing at a time, and give {other} long enough to show an effect.",
+    "Look for the limit: {topic} stops helping once {other} gets in its way.",
+    "Name the goal first, then choose the part of {topic} that serves it.",
+)
+_CLOSERS = (
+    "If you tell me more about {other}, I can be more exact.",
+    "That is usually enough for a first try with {topic}.",
+    "The rest of {topic} follows from these points.",
+    "Start there, and come back to {other} when it works.",
+)
+_FOLLOW_UPS = (
+    "Could you give me a concrete example of {topic}?",
+    "Why does {other} matter here?",
+    "I am not sure I agree about {topic}. What speaks against it?",
+    "What would you do first if you only had a day for {topic}?",
+    "Can you say the part about {other} again in simpler words?",
+    "How would I notice that {topic} is going wrong?",
+    "What changes if {other} is not available at all?",
+    "And where does {topic} stop being a good idea?",
+    "Could you put the steps for {topic} into a short checklist?",
+)
+_COMMON = frozenset(
+    "about above after again also answer because been before being below between both could does "
+    "doing down each enough even every first from give good have help here into just keep know "
+    "like look make many more most much need only other over part people please point really "
+    "says should show simple some start still such take tell than that their them then there "
+    "these they thing things this those through under until very want well were what when where "
+    "which while will with without words would write your".split()
+)
+
+
+class DemoChat:
+    """The ``demo`` model. Answers at once and never fails."""
+
+    name = "demo"
+    identity = f"demo {VERSION}"
+
+    async def complete(self, messages: list[Message], sampling: Sampling) -> Completion:
+        system = messages[0]["content"] if messages[0]["role"] == "system" else ""
+        draw = int(jsonl.digest([messages, sampling.seed, sampling.sample]), 16)
+        if JUDGES in system:
+            text = _judge(messages[-1]["content"])
+        elif PLAYS_USER in system.lower():
+            text = _ask(messages, draw)
+        else:
+            text = _answer(messages, draw)
+        return Completion(text, "stop", "demo")
+
+    async def close(self) -> None:
+        pass
+
+
+def _answer(messages: Sequence[Message], draw: int) -> str:
+    """An opening sentence, three points as prose or as a list, and a closing one."""
+    topic, other = _topics(messages[-1]["content"], "this", "the details")
+    count = len(_POINTS)
+    points = [_POINTS[(draw + step * (1 + draw % (count - 1))) % count] for step in range(3)]
+    body = "\n".join(f"{number}. {point}" for number, point in enumerate(points, 1))
+    if draw % 3 == 0:
+        body = " ".join(points)
+    closer = _CLOSERS[draw // 7 % len(_CLOSERS)]
+    text = f"{_OPENERS[draw // 3 % len(_OPENERS)]}\n\n{body}\n\n{closer}"
+    return text.format(topic=topic, other=other)
+
+
+def _ask(messages: Sequence[Message], draw: int) -> str:
+    """A follow-up that this side of the conversation has not used yet."""
+    own = [turn["content"] for turn in messages if turn["role"] == "assistant"]
+    topic, other = _topics(own[0] if own else "", "this", "the details")
+    asked = "\n".join(own)
+    for step in range(len(_FOLLOW_UPS)):
+        question = _FOLLOW_UPS[(draw + step) % len(_FOLLOW_UPS)].format(topic=topic, other=other)
+        if question not in asked:
+            break
+    return question
+
+
+def _judge(request: str) -> str:
+    """Weighs coverage of the question, length up to 120 words, and variety of words."""
+    question = _section(request, "question")
+    scores = {side: _merit(question, _section(request, f"answer {side}")) for side in "AB"}
+    gap = scores["A"] - scores["B"]
+    verdict = "C" if abs(gap) < 0.5 else "A" if gap > 0 else "B"
+    return (
+        f"Counting words only: answer A reaches {scores['A']:.1f} of 10 points and answer B "
+        f"{scores['B']:.1f}, for words shared with the question, length and variety.\n\n"
+        f"[[{verdict}]]"
+    )
+
+
+def _section(request: str, title: str) -> str:
+    """The text between ``[title nonce]`` and ``[end of title nonce]`` of a judge's request."""
+    pattern = rf"\[{title} ([0-9a-f]+)\]\n(.*?)\n\[end of {title} \1\]"
+    found = re.search(pattern, request, re.DOTALL)
+    return found[2] if found else ""
+
+
+def _merit(question: str, answer: str) -> float:
+    words = re.findall(r"\w+", answer.lower())
+    if not words:
+        return 0.0
+    asked = set(_content_words(question)) or {"?"}
+    covered = len(asked & set(words)) / len(asked)
+    return 4 * covered + 3 * min(len(words), 120) / 120 + 3 * len(set(words)) / len(words)
+
+
+def _topics(text: str, *fallback: str) -> tuple[str, str]:
+    """The first and the longest other content word of a text."""
+    words = _content_words(text[:2000])
+    first = words[0] if words else fallback[0]
+    rest = [word for word in words if word != first]
+    return first, max(rest, key=len, default=fallback[1])
+
+
+def _content_words(text: str) -> list[str]:
+    return [word for word in re.findall(r"[^\W\d_]{4,}", text.lower()) if word not in _COMMON]

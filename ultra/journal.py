@@ -1,0 +1,136 @@
+"""The append-only record of finished calls: run again = resume, and nothing is paid for twice."""
+
+import asyncio
+import fcntl
+import os
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import BinaryIO, Self
+
+import orjson
+
+from ultra import jsonl
+from ultra.chat import ChatModel, Completion, Sampling, Usage
+from ultra.errors import InputError, OutputError
+from ultra.schema import Message
+
+SYNC_SECONDS = 0.5
+
+
+class Journal:
+    """A JSONL file of ``{"key", "completion"}``, one line for each finished call.
+
+    A line is written before its completion is used, so a killed process loses none; it is forced to
+    the disk at most ``SYNC_SECONDS`` later, which is what a power cut can cost. A torn last line is
+    cut off when the journal is opened. Of two lines with one key the first counts.
+
+    Raises:
+        OutputError: on opening, if another run is writing to the same journal.
+        InputError: on opening, if a line that is not the last one is broken.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.made = 0
+        """Calls written since the journal was opened, that is, paid for by this run."""
+        self._found: dict[str, Completion] = {}
+        self._synced = time.monotonic()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file: BinaryIO = path.open("ab+")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._file.close()
+            raise OutputError(f"{path}: another run is writing to it; wait for it") from error
+        try:
+            self._load()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def get(self, key: str) -> Completion | None:
+        return self._found.get(key)
+
+    def add(self, key: str, completion: Completion) -> Completion:
+        """Record a completion; returns the one that counts for this key."""
+        if key in self._found:
+            return self._found[key]
+        self._file.write(jsonl.dump({"key": key, "completion": asdict(completion)}))
+        self._file.flush()
+        if time.monotonic() - self._synced > SYNC_SECONDS:
+            self._sync()
+        self._found[key] = completion
+        self.made += 1
+        return completion
+
+    def close(self) -> None:
+        self._sync()
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _sync(self) -> None:
+        os.fsync(self._file.fileno())
+        self._synced = time.monotonic()
+
+    def _load(self) -> None:
+        self._file.seek(0)
+        whole = 0
+        for number, line in enumerate(self._file, 1):
+            if not line.endswith(b"\n"):
+                break
+            try:
+                entry = orjson.loads(line)
+                saved = entry["completion"]
+                completion = Completion(**{**saved, "usage": Usage(**saved["usage"])})
+                self._found.setdefault(entry["key"], completion)
+            except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+                raise InputError(
+                    f"{self.path}:{number}: not a journal line ({error}); remove that line"
+                ) from error
+            whole += len(line)
+        self._file.truncate(whole)
+        self._file.seek(0, os.SEEK_END)
+
+
+class Journaled:
+    """A chat model whose finished calls are kept in a journal and never made again.
+
+    The key is the whole request: the model's identity, the messages and the sampling. Two equal
+    requests in flight share one call.
+    """
+
+    def __init__(self, model: ChatModel, journal: Journal) -> None:
+        self.model, self.journal = model, journal
+        self._flying: dict[str, asyncio.Task[Completion]] = {}
+
+    @property
+    def name(self) -> str:
+        return self.model.name
+
+    @property
+    def identity(self) -> str:
+        return self.model.identity
+
+    async def complete(self, messages: list[Message], sampling: Sampling) -> Completion:
+        key = jsonl.digest([self.identity, messages, asdict(sampling)])
+        found = self.journal.get(key)
+        if found is not None:
+            return found
+        if key not in self._flying:
+            self._flying[key] = asyncio.create_task(self._call(key, messages, sampling))
+        return await self._flying[key]
+
+    async def _call(self, key: str, messages: list[Message], sampling: Sampling) -> Completion:
+        try:
+            return self.journal.add(key, await self.model.complete(messages, sampling))
+        finally:
+            del self._flying[key]
+
+    async def close(self) -> None:
+        await self.model.close()

@@ -1,0 +1,104 @@
+"""A checkpoint on this machine as a chat model, through transformers."""
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import xxhash
+
+from ultra.chat import Completion, Sampling, Usage
+from ultra.errors import CallError, ModelError, SettingError
+from ultra.schema import Message
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+class LocalChat:
+    """A folder as ``save_pretrained`` writes it, tokenizer and chat template included.
+
+    Weights are loaded at the first call, so that a run whose answers are all in the journal never
+    loads them. Calls run one after the other.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.name = path.resolve().name
+        self._identity = ""
+        self._loaded: tuple[PreTrainedModel, PreTrainedTokenizerBase] | None = None
+        self._turn = asyncio.Lock()
+
+    @property
+    def identity(self) -> str:
+        """``local`` and the digest of every file of the checkpoint: its place does not matter."""
+        if not self._identity:
+            self._identity = f"local {checkpoint_digest(self.path)}"
+        return self._identity
+
+    async def complete(self, messages: list[Message], sampling: Sampling) -> Completion:
+        async with self._turn:
+            return await asyncio.to_thread(self._generate, messages, sampling)
+
+    def _generate(self, messages: list[Message], sampling: Sampling) -> Completion:
+        import torch
+
+        model, tokenizer = self._load()
+        encoded: Any = tokenizer.apply_chat_template(
+            messages, add_generation_prompt=True, return_dict=True, return_tensors="pt"
+        )
+        prompt = encoded["input_ids"].shape[1]
+        room = int(getattr(model.config, "max_position_embeddings", 0) or 2**20) - prompt
+        if room < 1:
+            raise CallError(f"model {self.name}: {prompt} tokens leave no room for an answer")
+        torch.manual_seed(sampling.seed + sampling.sample)
+        draw = {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
+        with torch.inference_mode():
+            output: Any = model.generate(  # type: ignore[operator]
+                **encoded.to(model.device),
+                max_new_tokens=min(room, sampling.max_tokens),
+                do_sample=sampling.temperature > 0,
+                **(draw if sampling.temperature > 0 else {}),
+            )
+        new = output[0, prompt:].tolist()
+        ends = model.generation_config.eos_token_id  # type: ignore[union-attr]
+        stopped = bool(new) and new[-1] in (ends if isinstance(ends, list) else [ends])
+        return Completion(
+            text=str(tokenizer.decode(new, skip_special_tokens=True)).strip(),
+            finish_reason="stop" if stopped else "length",
+            model=self.name,
+            usage=Usage(prompt, len(new)),
+        )
+
+    def _load(self) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
+        if self._loaded is None:
+            try:
+                from transformers import AutoModelForCausalLM, AutoTokenizer
+            except ImportError as error:
+                raise SettingError(
+                    f"model {self.name}: a local checkpoint needs torch and transformers; "
+                    "install them with the extra 'train' (any make target that trains does)"
+                ) from error
+            try:
+                tokenizer = AutoTokenizer.from_pretrained(self.path)
+                model = AutoModelForCausalLM.from_pretrained(self.path, device_map="auto")
+            except (OSError, ValueError) as error:
+                raise ModelError(f"{self.path}: not a usable checkpoint ({error})") from error
+            if not tokenizer.chat_template:
+                raise ModelError(f"{self.path}: the tokenizer has no chat template")
+            self._loaded = model.eval(), tokenizer
+        return self._loaded
+
+    async def close(self) -> None:
+        self._loaded = None
+
+
+def checkpoint_digest(path: Path) -> str:
+    """xxh3-128 over the names and bytes of the files that make up a checkpoint, 32 hex digits."""
+    digest = xxhash.xxh3_128()
+    for file in sorted(path.iterdir()):
+        if file.suffix in {".json", ".jinja", ".safetensors", ".bin", ".model", ".txt"}:
+            digest.update(file.name.encode("utf-8") + b"\0")
+            with file.open("rb") as opened:
+                while block := opened.read(2**20):
+                    digest.update(block)
+    return digest.hexdigest()

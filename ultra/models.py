@@ -1,0 +1,40 @@
+"""From a name in a setting to a chat model."""
+
+import sys
+from pathlib import Path
+
+from ultra.chat import ChatModel, OpenAIChat
+from ultra.errors import SettingError
+
+DEMO_NOTICE = (
+    "{job}: no model is set, so the offline demo model is used (rule-based, for a look around). "
+    "Name a real one with {flag}, and --base-url or OPENAI_API_KEY for its endpoint."
+)
+
+
+def open_model(name: str, base_url: str = "") -> ChatModel:
+    """``demo``, the folder of a checkpoint, or the name of a model at an OpenAI-compatible endpoint.
+
+    Raises:
+        SettingError: a path without a checkpoint, or no key for the cloud endpoint.
+    """
+    if name == "demo":
+        from ultra.demo import DemoChat
+
+        return DemoChat()
+    path = Path(name)
+    if (path / "config.json").is_file():
+        from ultra.local_chat import LocalChat
+
+        return LocalChat(path)
+    if path.is_dir() or name.startswith((".", "/")):
+        raise SettingError(f"model {name}: no checkpoint there (no config.json)")
+    return OpenAIChat(name, base_url)
+
+
+def chosen(name: str, job: str, flag: str) -> str:
+    """The model set for a job, or ``demo`` after a notice that says so."""
+    if name:
+        return name
+    print(DEMO_NOTICE.format(job=job, flag=flag), file=sys.stderr)
+    return "demo"
