@@ -68,6 +68,9 @@ def main(
     except UltraError as error:
         print(f"error: {error}", file=sys.stderr)
         code = 2
+    except BrokenPipeError:  # whoever read our output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
     except OSError as error:  # a full disk, a folder without permission: the machine's, not a bug
         print(f"error: {error}", file=sys.stderr)
         code = 2

@@ -137,11 +137,10 @@ def _merit(question: str, answer: str) -> float:
 
 
 def _topics(text: str, *fallback: str) -> tuple[str, str]:
-    """The first and the longest other content word of a text."""
-    words = _content_words(text[:2000])
-    first = words[0] if words else fallback[0]
-    rest = [word for word in words if word != first]
-    return first, max(rest, key=len, default=fallback[1])
+    """The two longest content words of a text, in quotes; the earlier of equals first."""
+    words = sorted(dict.fromkeys(_content_words(text[:2000])), key=len, reverse=True)
+    first, second = [f'"{word}"' for word in words[:2]] + list(fallback[len(words[:2]) :])
+    return first, second
 
 
 def _content_words(text: str) -> list[str]:

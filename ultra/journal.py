@@ -3,6 +3,7 @@
 import asyncio
 import fcntl
 import os
+import socket
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -32,10 +33,10 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.made = 0
-        """Calls written since the journal was opened, that is, paid for by this run."""
         self._found: dict[str, Completion] = {}
-        self._synced = time.monotonic()
+        self._made = Usage()
+        self._calls = self._recalled = 0
+        self._opened = self._synced = time.monotonic()
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file: BinaryIO = path.open("ab+")
         try:
@@ -50,7 +51,10 @@ class Journal:
             raise
 
     def get(self, key: str) -> Completion | None:
-        return self._found.get(key)
+        """The completion recorded under a key, if any."""
+        found = self._found.get(key)
+        self._recalled += found is not None
+        return found
 
     def add(self, key: str, completion: Completion) -> Completion:
         """Record a completion; returns the one that counts for this key."""
@@ -61,8 +65,25 @@ class Journal:
         if time.monotonic() - self._synced > SYNC_SECONDS:
             self._sync()
         self._found[key] = completion
-        self.made += 1
+        self._calls += 1
+        self._made = Usage(
+            self._made.prompt_tokens + completion.usage.prompt_tokens,
+            self._made.completion_tokens + completion.usage.completion_tokens,
+        )
         return completion
+
+    def log_run(self) -> None:
+        """Append to ``runs.jsonl`` beside the journal what this run took, and say so."""
+        run = {
+            "host": socket.gethostname(),
+            "seconds": round(time.monotonic() - self._opened, 1),
+            "calls": self._calls,
+            "prompt_tokens": self._made.prompt_tokens,
+            "completion_tokens": self._made.completion_tokens,
+        }
+        with self.path.with_name("runs.jsonl").open("ab") as file:
+            file.write(jsonl.dump(run))
+        print(f"{self._calls:,} calls made, {self._recalled:,} more were in {self.path}")
 
     def close(self) -> None:
         self._sync()
