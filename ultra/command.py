@@ -6,8 +6,10 @@ A command is a dataclass of settings and a function that takes it::
         command.main(Settings, run)
 
 Field names are the flags (``base_url`` is ``--base-url``) and the keys of ``--config FILE.yaml``.
+A list of paths that is given without a flag is declared by :func:`positional`.
 """
 
+import dataclasses
 import difflib
 import os
 import re
@@ -15,13 +17,18 @@ import sys
 import typing
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import jsonargparse
 
 from ultra.errors import SettingError, UltraError
 
 S = TypeVar("S")
+
+
+def positional() -> Any:
+    """A field of settings, ``list[Path]``, that takes one or more words without a flag."""
+    return dataclasses.field(metadata={"positional": True})
 
 
 class _Parser(jsonargparse.ArgumentParser):
@@ -48,7 +55,11 @@ def parse(settings: type[S], argv: Sequence[str], recipes: Path | None = None) -
         exit_on_error=False,
     )
     parser.add_argument("--config", action="config", help="YAML file with any of these settings")
-    parser.add_class_arguments(settings, as_group=False)
+    fields: tuple[dataclasses.Field[Any], ...] = dataclasses.fields(settings)  # type: ignore[arg-type]
+    words = {field.name for field in fields if field.metadata.get("positional")}
+    for name in words:
+        parser.add_argument(name, type=Path, nargs="+", help="one or more folders")
+    parser.add_class_arguments(settings, as_group=False, skip=words)
     try:
         values = parser.parse_args(_config_first(argv, recipes))
         values.pop("config")

@@ -32,6 +32,12 @@ def open_model(name: str, base_url: str = "") -> ChatModel:
     return OpenAIChat(name, base_url)
 
 
+def display_name(name: str) -> str:
+    """What rows and tables call the model that :func:`open_model` would open, without opening it."""
+    path = Path(name)
+    return path.resolve().name if (path / "config.json").is_file() else name
+
+
 def chosen(name: str, job: str, flag: str) -> str:
     """The model set for a job, or ``demo`` after a notice that says so."""
     if name:

@@ -1,0 +1,121 @@
+"""One table of everything that was judged, in Markdown and CSV."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from benchmarks import score
+from ultra import command, files, jsonl
+from ultra.errors import InputError
+
+SHOWN = {
+    "model": "model",
+    "suite": "suite",
+    "judge": "judge",
+    "n": "n",
+    "unscored": "unscored",
+    "win_rate": "win rate %",
+    "standard_error": "± s.e.",
+    "interval": "95 % interval",
+    "flip_rate": "flips %",
+    "characters": "length",
+    "judge_tokens": "judge tokens",
+    "protocol": "protocol",
+}
+"""Columns of the Markdown table, and their headings; the CSV has all columns."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Make one table of all judgments below some folders."""
+
+    results: list[Path] = command.positional()
+    out: Path = Path("out/results")
+    """Folder for leaderboard.md and leaderboard.csv."""
+
+
+def leaderboard(settings: Settings) -> pd.DataFrame:
+    """Write the table, best model first within each suite and protocol, and print it.
+
+    Raises:
+        InputError: there are no judgments, or a row is none.
+    """
+    rows = [
+        row(path) for folder in settings.results for path in sorted(folder.rglob("judged-by-*.jsonl"))
+    ]
+    if not rows:
+        places = ", ".join(map(str, settings.results))
+        raise InputError(f"{places}: no judgments there; judge a model first (make judge)")
+    order = ["suite", "protocol", "win_rate", "model"]
+    table = pd.DataFrame(rows).sort_values(order, ascending=[True, True, False, True])
+    files.write_text(settings.out / "leaderboard.csv", table.to_csv(index=False, lineterminator="\n"))
+    text = markdown(table)
+    files.write_text(settings.out / "leaderboard.md", text)
+    print(text)
+    print(settings.out / "leaderboard.md")
+    print(settings.out / "leaderboard.csv")
+    return table
+
+
+def row(path: Path) -> dict[str, Any]:
+    """One model's line of the table, from its judgments."""
+    judgments = list(_read(path))
+    if not judgments:
+        raise InputError(f"{path}: holds no judgments")
+    first = judgments[0]
+    result = score.win_rate(judgments)
+    lengths = {one["id"]: one["characters"] for one in judgments if one["characters"]}
+    tokens = sum(sum(one["usage"].values()) for one in judgments)
+    return {
+        **{name: first[name] for name in ("model", "suite", "judge", "baseline")},
+        **_rounded(asdict(result)),
+        "interval": _interval(result),
+        "flip_rate": _round(score.flip_rate(judgments)),
+        "characters": round(sum(lengths.values()) / len(lengths)) if lengths else 0,
+        "judge_tokens": tokens,
+        "protocol": first["protocol"],
+        "suite_digest": first["suite_digest"],
+        "model_revision": first["revision"],
+    }
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """The table for people, with a note if the demo model had a hand in it."""
+    shown = table[list(SHOWN)].rename(columns=SHOWN).astype(object)
+    text = shown.where(shown.notna(), "").to_markdown(index=False, floatfmt=".1f")
+    note = ""
+    if "demo" in set(table["judge"]) | set(table["model"]):
+        note = "\n\nRows with `demo` were answered or judged by the offline demo model: a look at "
+        note += "how it works, and no measure of anything."
+    return f"{text}{note}\n"
+
+
+def _read(path: Path) -> Iterator[dict[str, Any]]:
+    needed = {"id", "model", "suite", "judge", "verdict", "protocol", "usage", "characters"}
+    for number, one in enumerate(jsonl.read(path), 1):
+        if not needed <= one.keys() or one["verdict"] not in {*score.POINTS, "unscored"}:
+            raise InputError(f"{path}: row {number} is no judgment")
+        yield one
+
+
+def _interval(result: score.Score) -> str:
+    """Normal approximation of the 95 % interval of the win rate, in percent."""
+    if result.win_rate is None or result.standard_error is None:
+        return ""
+    half = 1.96 * result.standard_error
+    return f"{max(0.0, result.win_rate - half):.1f} to {min(100.0, result.win_rate + half):.1f}"
+
+
+def _rounded(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: _round(value) for name, value in values.items()}
+
+
+def _round(value: Any) -> Any:
+    return round(value, 4) if isinstance(value, float) else value
+
+
+if __name__ == "__main__":
+    command.main(Settings, leaderboard)
