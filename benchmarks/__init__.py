@@ -1,0 +1,1 @@
+"""A model to answers, judgments and a table. Imports ultra only."""

@@ -77,7 +77,9 @@ def judge(settings: Settings) -> Path:
     """
     suite = suites.load(settings.suite)
     named = models.display_name(models.chosen(settings.model, "answers", "--model"))
-    judging = models.open_model(models.chosen(settings.judge, "judge", "--judge"), settings.base_url)
+    judging = models.open_model(
+        models.chosen(settings.judge, "judge", "--judge"), settings.base_url
+    )
     baseline = settings.baseline or suite.baseline
     if baseline is None:
         raise SettingError(f"suite {suite.name}: has no baseline of its own; set --baseline")
@@ -153,7 +155,7 @@ async def _judge_one(pair: Pair, protocol: Protocol, judging: ChatModel) -> dict
 
 
 def _request(pair: Pair, protocol: Protocol) -> list[Message]:
-    """The judge's messages. The code in the marks depends on all texts, so no answer can know it."""
+    """The judge's messages. The code in the marks is a hash of all texts: no answer knows it."""
     model, baseline = "\n\n".join(pair.model["turns"]), "\n\n".join(pair.baseline["turns"])
     first, second = (model, baseline) if pair.order == "model_first" else (baseline, model)
     question = "\n\n".join(pair.question.turns)

@@ -44,14 +44,18 @@ def leaderboard(settings: Settings) -> pd.DataFrame:
         InputError: there are no judgments, or a row is none.
     """
     rows = [
-        row(path) for folder in settings.results for path in sorted(folder.rglob("judged-by-*.jsonl"))
+        row(path)
+        for folder in settings.results
+        for path in sorted(folder.rglob("judged-by-*.jsonl"))
     ]
     if not rows:
         places = ", ".join(map(str, settings.results))
         raise InputError(f"{places}: no judgments there; judge a model first (make judge)")
     order = ["suite", "protocol", "win_rate", "model"]
     table = pd.DataFrame(rows).sort_values(order, ascending=[True, True, False, True])
-    files.write_text(settings.out / "leaderboard.csv", table.to_csv(index=False, lineterminator="\n"))
+    files.write_text(
+        settings.out / "leaderboard.csv", table.to_csv(index=False, lineterminator="\n")
+    )
     text = markdown(table)
     files.write_text(settings.out / "leaderboard.md", text)
     print(text)

@@ -12,7 +12,9 @@ ANSWERS = "answers.jsonl"
 
 def folder(out: Path, suite: str, model: str) -> Path:
     """The folder of one model's results; a name with slashes or the like is percent-encoded."""
-    return out / quote(suite, safe="") / (quote(model, safe=" ") if model.strip(".") else f"%{model}")
+    return (
+        out / quote(suite, safe="") / (quote(model, safe=" ") if model.strip(".") else f"%{model}")
+    )
 
 
 def judgments_file(results: Path, judge: str) -> Path:

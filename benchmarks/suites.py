@@ -45,13 +45,17 @@ def load(name: str) -> Suite:
         path, baseline = Path(name), None
     else:
         raise SettingError(f"suite {name}: unknown; use starter, or the path of a .jsonl file")
-    questions = [_question(row, f"{path}: question {n}") for n, row in enumerate(jsonl.read(path), 1)]
+    questions = [
+        _question(row, f"{path}: question {n}") for n, row in enumerate(jsonl.read(path), 1)
+    ]
     if not questions:
         raise InputError(f"{path}: holds no questions")
     if len({question.id for question in questions}) < len(questions):
         raise InputError(f"{path}: two questions have the same id")
     digest = jsonl.digest([[one.id, one.category, one.turns] for one in questions])
-    return Suite(path.name.partition(".")[0] if baseline is None else name, questions, baseline, digest)
+    return Suite(
+        path.name.partition(".")[0] if baseline is None else name, questions, baseline, digest
+    )
 
 
 def _question(row: dict[str, Any], place: str) -> Question:

@@ -1,0 +1,1 @@
+"""Raw material to a release. Imports ultra only."""

@@ -35,7 +35,8 @@ WHERE reason IS NULL AND content IN (
 """
 _REPORT = """
 INSERT INTO dropped
-SELECT shorter.id, shorter.source, ?, shorter.reason, 'kept ' || winner.id || ' of ' || winner.source
+SELECT shorter.id, shorter.source, ?, shorter.reason,
+    'kept ' || winner.id || ' of ' || winner.source
 FROM kept AS shorter JOIN kept AS winner ON winner.number = shorter.winner
 """
 

@@ -20,7 +20,7 @@ Step = Callable[[Conversation], Conversation | Drop]
 
 
 class Ledger:
-    """Counts, for each named step in order, of what came in and what was dropped for which reason."""
+    """Counts, for each named step in order, what came in and what was dropped for which reason."""
 
     def __init__(self, steps: list[str]) -> None:
         self._seen = dict.fromkeys(steps, 0)

@@ -80,10 +80,9 @@ class Spool:
 
     def drops(self) -> Iterator[dict[str, str]]:
         """The drop report, by id, source, step, reason and detail."""
-        names = ("id", "source", "step", "reason", "detail")
-        order = ", ".join(names)
-        for values in self.db.execute(f"SELECT {order} FROM dropped ORDER BY {order}"):
-            yield dict(zip(names, values, strict=True))
+        query = "SELECT id, source, step, reason, detail FROM dropped ORDER BY 1, 2, 3, 4, 5"
+        for values in self.db.execute(query):
+            yield dict(zip(("id", "source", "step", "reason", "detail"), values, strict=True))
 
     def close(self) -> None:
         self.db.close()

@@ -53,7 +53,7 @@ def locate(dataset: str) -> Source:
         raise InputError(f"{dataset}: neither a release directory nor a Hub dataset org/name[@rev]")
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
-    from huggingface_hub.utils import httpx
+    from huggingface_hub.utils import httpx  # type: ignore[attr-defined]
 
     try:
         found = HfApi().dataset_info(name, revision=revision or None)
@@ -128,8 +128,14 @@ def tokenise(
     )
     if not len(encoded):
         raise InputError(f"no conversation is left to train on; dropped: {dict(dropped)}")
-    names = ("examples", "tokens", "supervised_tokens", "truncated")
-    return encoded, Report(*(counts[name] for name in names), dict(sorted(dropped.items())))
+    report = Report(
+        examples=counts["examples"],
+        tokens=counts["tokens"],
+        supervised_tokens=counts["supervised_tokens"],
+        truncated=counts["truncated"],
+        dropped=dict(sorted(dropped.items())),
+    )
+    return encoded, report
 
 
 def encode(

@@ -12,8 +12,8 @@ from ultra.errors import InputError
 from ultra.prompts import Prompt
 
 _DEMO_NOTE = (
-    "> **Demo data.** These dialogues were made by the rule-based offline `demo` model, to show the "
-    "pipeline at work. They are not for training a real model.\n\n"
+    "> **Demo data.** These dialogues were made by the rule-based offline `demo` model, to show "
+    "the pipeline at work. They are not for training a real model.\n\n"
 )
 
 

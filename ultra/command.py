@@ -9,12 +9,12 @@ Field names are the flags (``base_url`` is ``--base-url``) and the keys of ``--c
 A list of paths that is given without a flag is declared by :func:`positional`.
 """
 
+import argparse
 import dataclasses
 import difflib
 import os
 import re
 import sys
-import typing
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -34,8 +34,8 @@ def positional() -> Any:
 class _Parser(jsonargparse.ArgumentParser):
     """Shows flags with dashes; the fields behind them have underscores."""
 
-    def format_help(self) -> str:
-        text: str = super().format_help()
+    def format_help(self, formatter: argparse.HelpFormatter | None = None) -> str:
+        text = super().format_help(formatter)
         return re.sub(r"--[a-z_.]+", lambda match: match[0].replace("_", "-"), text)
 
 
@@ -63,15 +63,15 @@ def parse(settings: type[S], argv: Sequence[str], recipes: Path | None = None) -
     try:
         values = parser.parse_args(_config_first(argv, recipes))
         values.pop("config")
-        return typing.cast(S, settings(**vars(parser.instantiate(values))))
+        return settings(**vars(parser.instantiate(values)))
     except jsonargparse.ArgumentError as error:
         message = " ".join(str(error).split())
-        raise SettingError(message + _nearest(message, list(parser.get_defaults().keys()))) from error
+        raise SettingError(
+            message + _nearest(message, list(parser.get_defaults().keys()))
+        ) from error
 
 
-def main(
-    settings: type[S], run: Callable[[S], object], recipes: Path | None = None
-) -> NoReturn:
+def main(settings: type[S], run: Callable[[S], object], recipes: Path | None = None) -> NoReturn:
     """Run a command and exit: 0 done, 2 with one clear line on stderr, 130 interrupted."""
     try:
         run(parse(settings, sys.argv[1:], recipes))
@@ -93,7 +93,7 @@ def main(
 
 
 def _config_first(argv: Sequence[str], recipes: Path | None) -> list[str]:
-    """Put ``--config`` before the flags that override it; dashes in flag names become underscores."""
+    """Put ``--config`` before the flags that override it; write flags with underscores."""
     config: list[str] = []
     flags: list[str] = []
     words = iter(argv)
@@ -109,7 +109,7 @@ def _config_first(argv: Sequence[str], recipes: Path | None) -> list[str]:
 
 
 def _find_config(name: str, recipes: Path | None) -> str:
-    if recipes is None or os.path.exists(name) or "/" in name or name.endswith(".yaml"):
+    if recipes is None or Path(name).exists() or "/" in name or name.endswith(".yaml"):
         return name
     if not (recipes / f"{name}.yaml").exists():
         known = ", ".join(sorted(path.stem for path in recipes.glob("*.yaml")))

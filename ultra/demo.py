@@ -1,4 +1,4 @@
-"""The offline ``demo`` model: rules and a handful of own sentences, to see everything without a key.
+"""The offline ``demo`` model: rules and a handful of sentences, to see everything without a key.
 
 It is deterministic, plays assistant, simulated user and judge, and is told apart from a real model
 in every row, card and table by its name, ``demo``. Which part it plays it reads in the system
@@ -52,12 +52,17 @@ _FOLLOW_UPS = (
     "Could you put the steps for {topic} into a short checklist?",
 )
 _COMMON = frozenset(
-    "about above after again also answer because been before being below between both could does "
-    "doing down each enough even every first from give good have help here into just keep know "
-    "like look make many more most much need only other over part people please point really "
-    "says should show simple some start still such take tell than that their them then there "
-    "these they thing things this those through under until very want well were what when where "
-    "which while will with without words would write your".split()
+    re.findall(
+        r"\w+",
+        """
+        about above after again also answer because been before being below between both could does
+        doing down each enough even every first from give good have help here into just keep know
+        like look make many more most much need only other over part people please point really says
+        should show simple some start still such take tell than that their them then there these
+        they thing things this those through under until very want well were what when where which
+        while will with without words would write your
+        """,
+    )
 )
 
 

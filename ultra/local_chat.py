@@ -53,14 +53,14 @@ class LocalChat:
         torch.manual_seed(sampling.seed + sampling.sample)
         draw = {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
         with torch.inference_mode():
-            output: Any = model.generate(  # type: ignore[operator]
+            output: Any = model.generate(
                 **encoded.to(model.device),
                 max_new_tokens=min(room, sampling.max_tokens),
                 do_sample=sampling.temperature > 0,
                 **(draw if sampling.temperature > 0 else {}),
             )
         new = output[0, prompt:].tolist()
-        ends = model.generation_config.eos_token_id  # type: ignore[union-attr]
+        ends = model.generation_config.eos_token_id
         stopped = bool(new) and new[-1] in (ends if isinstance(ends, list) else [ends])
         return Completion(
             text=str(tokenizer.decode(new, skip_special_tokens=True)).strip(),

@@ -13,7 +13,7 @@ DEMO_NOTICE = (
 
 
 def open_model(name: str, base_url: str = "") -> ChatModel:
-    """``demo``, the folder of a checkpoint, or the name of a model at an OpenAI-compatible endpoint.
+    """Open ``demo``, the folder of a checkpoint, or a model's name at an OpenAI-like endpoint.
 
     Raises:
         SettingError: a path without a checkpoint, or no key for the cloud endpoint.
@@ -33,7 +33,7 @@ def open_model(name: str, base_url: str = "") -> ChatModel:
 
 
 def display_name(name: str) -> str:
-    """What rows and tables call the model that :func:`open_model` would open, without opening it."""
+    """What rows and tables call the model that :func:`open_model` would open."""
     path = Path(name)
     return path.resolve().name if (path / "config.json").is_file() else name
 

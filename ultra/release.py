@@ -3,10 +3,10 @@
 ::
 
     sharegpt-1.0.0/
-        README.md                                the card: YAML with configs and features, and a body
-        data/all/train-00000-of-00001.jsonl      rows
-        dropped/dropped-00000-of-00001.jsonl     id, source, step, reason, detail of what was left out
-        manifest.json                            how it was made, and the digest of every file
+        README.md                              the card: YAML with configs and features, a body
+        data/all/train-00000-of-00001.jsonl    rows
+        dropped/dropped-00000-of-00001.jsonl   what was left out: id, source, step, reason, detail
+        manifest.json                          how it was made, and the digest of every file
 
 A release is written as ``<name>.partial`` and renamed once its manifest, the last file, is durable.
 """
@@ -32,7 +32,7 @@ Manifest = dict[str, Any]
 
 
 class _Shards:
-    """The JSONL files of one split, closed and numbered at the end; counts and digests as it goes."""
+    """The JSONL files of one split, numbered at the end; counts and digests as it goes."""
 
     def __init__(self, directory: Path, stem: str) -> None:
         self.directory, self.stem = directory, stem
@@ -104,7 +104,7 @@ class Writer:
     def add_all(
         self, config: str, rows: Iterable[dict[str, Any]], test_share: float
     ) -> dict[str, int]:
-        """Append rows to ``train`` or ``test`` by the hash of their root; returns their statistics."""
+        """Append rows to ``train`` or ``test`` by the hash of their root; returns statistics."""
         counts: Counter[str] = Counter()
         for row in rows:
             self.add(config, schema.split_of(row["root"], test_share), row)
@@ -175,7 +175,9 @@ class Writer:
         with files.atomic(report) as file:
             for entry in dropped:
                 file.write((self._partial / entry["path"]).read_bytes())
-        return f"nothing was kept, all {count} conversations were dropped; each reason is in {report}"
+        return (
+            f"nothing was kept, all {count} conversations were dropped; each reason is in {report}"
+        )
 
 
 def _train_first(item: tuple[tuple[str, str], Any]) -> tuple[str, bool, str]:
@@ -239,7 +241,9 @@ def is_built(path: Path, identity: Manifest) -> bool:
     if not path.exists():
         return False
     if not (path / MANIFEST).exists():
-        raise OutputError(f"{path}: is in the way and is no release; move it or choose another --out")
+        raise OutputError(
+            f"{path}: is in the way and is no release; move it or choose another --out"
+        )
     manifest = verify(path)
     other = [key for key, value in identity.items() if manifest.get(key) != value]
     if other:

@@ -1,7 +1,8 @@
 """The one format of a conversation, and the fixed columns of each corpus.
 
-A row has ``id``, ``root`` (what decides its split), ``messages`` (a list of ``{role, content}``) and
-the provenance columns of its corpus. Columns are never null: what is not known is ``""`` or ``0``.
+A row has ``id``, ``root`` (what decides its split), ``messages`` (a list of ``{role, content}``)
+and the provenance columns of its corpus. Columns are never null: what is not known is ``""`` or
+``0``.
 The types here are written into every card's YAML, so that ``load_dataset`` never has to guess.
 """
 
@@ -40,7 +41,7 @@ PROVENANCE: dict[str, dict[str, str]] = {
         "seed": "int64",
     },
 }
-"""Columns after ``id``, ``root`` and ``messages``, by corpus. ``model`` is who wrote the answers."""
+"""Columns after ``id``, ``root`` and ``messages``, by corpus. ``model`` wrote the answers."""
 
 _PYTHON_TYPES = {"string": str, "int64": int}
 

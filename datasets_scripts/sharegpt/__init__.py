@@ -1,0 +1,1 @@
+"""Saved ShareGPT pages and dumps to a corpus."""

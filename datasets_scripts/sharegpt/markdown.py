@@ -1,7 +1,8 @@
-"""HTML of a model's turn, as ChatGPT's page showed it, to CommonMark with GFM tables and ``$`` formulas.
+"""HTML of a model's turn, as ChatGPT's page showed it, to CommonMark.
 
-One pass over the tree that Lexbor parses. Only model turns come here: a human turn is plain text.
-Code is byte-exact; text is escaped only where it would otherwise become markup.
+Tables, strikethrough and task lists are GFM's, formulas stand between ``$``. One pass over the tree
+that Lexbor parses. Only model turns come here: a human turn is plain text. Code is byte-exact; text
+is escaped only where it would otherwise become markup.
 """
 
 import re
@@ -16,7 +17,18 @@ MAX_DEPTH = 100
 _CHROME = {"button", "svg", "script", "style", "title", "-comment", "template", "noscript"}
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _LISTS = {"ul", "ol"}
-_CONTAINERS = {"div", "section", "article", "main", "details", "summary", "figure", "dl", "dd", "dt"}
+_CONTAINERS = {
+    "div",
+    "section",
+    "article",
+    "main",
+    "details",
+    "summary",
+    "figure",
+    "dl",
+    "dd",
+    "dt",
+}
 _BLOCKS = {"p", "pre", "blockquote", "table", "hr", *_HEADINGS, *_LISTS, *_CONTAINERS}
 _MARKS = {"strong": "**", "b": "**", "em": "*", "i": "*", "del": "~~", "s": "~~", "strike": "~~"}
 _KEPT_TAGS = {"sub", "sup", "kbd", "mark", "u"}
@@ -146,14 +158,16 @@ def _item_blocks(item: LexborNode, depth: int) -> list[str]:
 
 
 def _code_block(node: LexborNode) -> str:
-    """A fenced block: the text of ``<code>`` as it is; bar, button and colours are not part of it."""
+    """A fenced block: the text of ``<code>`` as it is, without bar, button and colours."""
     code = node.css_first("code")
     text = (code if code is not None else node).text()
     label = re.search(r"language-([\w+#.-]+)", (code.attributes.get("class") or "") if code else "")
     language = label[1] if label else _bar_label(node) if code is not None else ""
     longest = max((len(run) for run in re.findall(r"`{3,}", text)), default=2)
     fence = "`" * (longest + 1)
-    return f"{fence}{language}\n{text}{'' if text.endswith(chr(10)) or not text else chr(10)}{fence}"
+    return (
+        f"{fence}{language}\n{text}{'' if text.endswith(chr(10)) or not text else chr(10)}{fence}"
+    )
 
 
 def _bar_label(node: LexborNode) -> str:
@@ -165,9 +179,7 @@ def _bar_label(node: LexborNode) -> str:
 
 
 def _table(node: LexborNode, depth: int) -> list[str]:
-    rows = [
-        [cell for cell in _children(row) if cell.tag in {"th", "td"}] for row in node.css("tr")
-    ]
+    rows = [[cell for cell in _children(row) if cell.tag in {"th", "td"}] for row in node.css("tr")]
     rows = [row for row in rows if row]
     if not rows:
         return []

@@ -37,7 +37,7 @@ _BOM = b"\xef\xbb\xbf"
 
 @dataclass(frozen=True)
 class RawConversation:
-    """As found: ``items`` are the page's turns, not yet checked. ``source`` is relative to the input."""
+    """As found: ``items`` are turns not yet checked, ``source`` is relative to the input."""
 
     source: str
     id: str
@@ -176,7 +176,8 @@ def _records(file: Path) -> Iterator[Any]:
 def _array(opened: BinaryIO, file: Path) -> Iterator[Any]:
     number = 0
     try:
-        for number, record in enumerate(ijson.items(opened, "item", use_float=True), 1):
+        for record in ijson.items(opened, "item", use_float=True):
+            number += 1
             yield record
     except ijson.JSONError as error:
         why = " ".join(str(error).split())[:120]

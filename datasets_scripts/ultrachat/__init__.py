@@ -1,0 +1,1 @@
+"""Opening lines to a corpus of simulated dialogues."""

@@ -32,7 +32,7 @@ STEP = "simulate"
 
 @dataclass(frozen=True)
 class Settings:
-    """Build the UltraChat corpus: a user model and an assistant model talk after an opening line."""
+    """Build the UltraChat corpus: a user model and an assistant model hold dialogues."""
 
     openings: Path | None = None
     """JSONL of {sector, topic, opening}; by default the bundled sample."""
@@ -179,86 +179,6 @@ async def _simulate_all(
             bar.update()
 
         await pool.for_each(plans, work, concurrency)
-    return {"steps": ledger.table(), "usage": dict(sorted(usage.items()))}
-
-
-def _identity(settings: Settings, lines: list[openings.Opening], cast: Cast) -> dict[str, Any]:
-    """The manifest fields that decide the bytes."""
-    demo = {"demo": True} if "demo" in (cast.user.name, cast.assistant.name) else {}
-    return demo | {
-        "version": VERSION,
-        "configuration": {
-            "sector": settings.sector,
-            "n": settings.n or len(lines),
-            "seed": settings.seed,
-            "rounds": [settings.min_rounds, settings.max_rounds],
-            "test_share": settings.test_share,
-        },
-        "input": {
-            "openings": len(lines),
-            "xxh3_128": jsonl.digest([asdict(line) for line in lines]),
-        },
-        "models": {"user": cast.user.name, "assistant": cast.assistant.name},
-        "sampling": {
-            "user": asdict(cast.user_sampling),
-            "assistant": asdict(cast.assistant_sampling),
-        },
-        "prompts": {prompt.name: prompt.digest for prompt in (cast.user_prompt, cast.start_prompt)},
-    }
-
-
-async def _make(
-    settings: Settings, lines: list[openings.Opening], cast: Cast, path: Path, made: dict[str, Any]
-) -> None:
-    run = path.with_name(path.name + ".run")
-    with Journal(run / "journal.jsonl") as journal, Spool(run / "spool") as spool:
-        parts = replace(
-            cast, user=Journaled(cast.user, journal), assistant=Journaled(cast.assistant, journal)
-        )
-        try:
-            made |= await _simulate_all(_plans(settings, lines), parts, spool, settings.concurrency)
-        finally:
-            await cast.user.close()
-            await cast.assistant.close()
-        with release.Writer(path, CORPUS) as writer:
-            for dropped in spool.drops():
-                writer.drop(dropped)
-            made["statistics"] = writer.add_all("all", spool.rows(), settings.test_share)
-            writer.finish(made, prompts.load(HERE / "card.md"))
-        journal.log_run()
-
-
-def _plans(settings: Settings, lines: list[openings.Opening]) -> Iterator[Plan]:
-    rounds = (settings.min_rounds, settings.max_rounds)
-    for index in range(settings.n or len(lines)):
-        opening = lines[index % len(lines)]
-        yield dialogue.plan(VERSION, settings.seed, index, opening, rounds)
-
-
-async def _simulate_all(
-    plans: Iterator[Plan], cast: Cast, spool: Spool, concurrency: int
-) -> dict[str, Any]:
-    """Hold all dialogues, ``concurrency`` at a time, without a barrier between them."""
-    ledger, usage = Ledger([STEP]), Counter[str]()
-    with tqdm(desc=CORPUS, unit=" dialogues", disable=None) as bar:
-
-        async def work() -> None:
-            for plan in plans:  # one iterator for all workers: each takes the next plan
-                ledger.enter(STEP)
-                result = await dialogue.simulate(plan, cast)
-                if isinstance(result, Drop):
-                    ledger.drop(STEP, result.reason)
-                    spool.drop(_id(plan), plan.opening.sector, STEP, result)
-                else:
-                    usage.update(result.usage)
-                    _keep(plan, result, spool)
-                bar.update()
-
-        async with asyncio.TaskGroup() as group:
-            for _ in range(concurrency):
-                group.create_task(work())
-    await cast.user.close()
-    await cast.assistant.close()
     return {"steps": ledger.table(), "usage": dict(sorted(usage.items()))}
 
 

@@ -46,7 +46,7 @@ class Dialogue:
 
 
 def plan(recipe: str, seed: int, index: int, opening: Opening, rounds: tuple[int, int]) -> Plan:
-    """Draw what the dialogue ``index`` will be; the same on any machine and for any total number."""
+    """Draw what a dialogue will be: the same on any machine, for any number of dialogues."""
     draw = xxhash.xxh3_64_intdigest(f"{recipe}\0{seed}\0{index}".encode())
     low, high = rounds
     return Plan(index, opening, low + draw % (high - low + 1), (draw >> 32) % 2**31)
@@ -90,8 +90,8 @@ def _user_view(messages: list[Message], plan: Plan, cast: Cast) -> list[Message]
     """The dialogue as the simulated user sees it.
 
     Its instructions, then the history with the roles flipped, its own opening kept. Some endpoints
-    demand that a user speaks first, so a short instruction stands before the opening; without it the
-    opening would have to go, and the simulated user would ask it again.
+    demand that a user speaks first, so a short instruction stands before the opening; without it
+    the opening would have to go, and the simulated user would ask it again.
     """
     goal = GOALS[plan.opening.sector]
     rules = cast.user_prompt.fill({"topic": plan.opening.topic or "as you opened it", "goal": goal})
