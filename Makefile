@@ -25,8 +25,7 @@ sharegpt: .venv/base ## ShareGPT corpus; RAW=page, dump or folder
 	$(PY) -m datasets_scripts.sharegpt.build --out $(OUT)/releases $(if $(RAW),--raw "$(RAW)")
 
 ultrachat: .venv/base ## UltraChat corpus; MODEL=name (its endpoint: OPENAI_BASE_URL), N=dialogues
-	$(PY) -m datasets_scripts.ultrachat.build --out $(OUT)/releases $(if $(N),--n $(N)) \
-	  $(if $(MODEL),--user-model "$(MODEL)" --assistant-model "$(MODEL)")
+	$(PY) -m datasets_scripts.ultrachat.build --out $(OUT)/releases $(if $(N),--n $(N)) $(if $(MODEL),--user-model "$(MODEL)" --assistant-model "$(MODEL)")
 
 train: .venv/train ## fine-tune; RECIPE=name or file, DATASET=release or Hub id
 	$(PY) -m training.sft --config $(RECIPE) --dataset "$(DATASET)" --out $(OUT)/checkpoints/$(notdir $(basename $(RECIPE)))
@@ -35,8 +34,7 @@ answers: .venv/train ## let a model answer a suite; MODEL=name or checkpoint, SU
 	$(PY) -m benchmarks.answer --suite "$(SUITE)" --out $(OUT)/results $(if $(MODEL),--model "$(MODEL)")
 
 judge: .venv/base ## judge a model's answers against the baseline; MODEL= SUITE= JUDGE=
-	$(PY) -m benchmarks.judge --suite "$(SUITE)" --out $(OUT)/results $(if $(MODEL),--model "$(MODEL)") \
-	  $(if $(JUDGE),--judge "$(JUDGE)")
+	$(PY) -m benchmarks.judge --suite "$(SUITE)" --out $(OUT)/results $(if $(MODEL),--model "$(MODEL)") $(if $(JUDGE),--judge "$(JUDGE)")
 
 leaderboard: .venv/base ## one table of all judgments, Markdown and CSV
 	$(PY) -m benchmarks.leaderboard $(OUT)/results --out $(OUT)/results

@@ -71,12 +71,13 @@ def row(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: holds no judgments")
     first = judgments[0]
     result = score.win_rate(judgments)
+    interval = score.wilson_interval(result)
     lengths = {one["id"]: one["characters"] for one in judgments if one["characters"]}
     tokens = sum(sum(one["usage"].values()) for one in judgments)
     return {
         **{name: first[name] for name in ("model", "suite", "judge", "baseline")},
         **_rounded(asdict(result)),
-        "interval": _interval(result),
+        "interval": "{:.1f} to {:.1f}".format(*interval) if interval else "",
         "flip_rate": _round(score.flip_rate(judgments)),
         "characters": round(sum(lengths.values()) / len(lengths)) if lengths else 0,
         "judge_tokens": tokens,
@@ -103,14 +104,6 @@ def _read(path: Path) -> Iterator[dict[str, Any]]:
         if not needed <= one.keys() or one["verdict"] not in {*score.POINTS, "unscored"}:
             raise InputError(f"{path}: row {number} is no judgment")
         yield one
-
-
-def _interval(result: score.Score) -> str:
-    """Normal approximation of the 95 % interval of the win rate, in percent."""
-    if result.win_rate is None or result.standard_error is None:
-        return ""
-    half = 1.96 * result.standard_error
-    return f"{max(0.0, result.win_rate - half):.1f} to {min(100.0, result.win_rate + half):.1f}"
 
 
 def _rounded(values: dict[str, Any]) -> dict[str, Any]:

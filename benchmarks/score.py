@@ -51,6 +51,20 @@ def win_rate(judgments: Iterable[dict[str, Any]]) -> Score:
     )
 
 
+def wilson_interval(score: Score) -> tuple[float, float] | None:
+    """The 95 % score interval of a win rate, in percent (Wilson 1927, with n the questions).
+
+    Unlike win rate ± 1.96 standard errors it is no point where every answer won or lost. It takes
+    the points for wins and losses only, so with ties it is a little too wide.
+    """
+    if score.win_rate is None:
+        return None
+    z, n, share = 1.959964, score.n, score.win_rate / 100
+    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * (share * (1 - share) / n + z**2 / (4 * n**2)) ** 0.5
+    return 100 * max(0.0, middle - half), 100 * min(1.0, middle + half)
+
+
 def flip_rate(judgments: Iterable[dict[str, Any]]) -> float | None:
     """Percent of questions, scored in both orders, whose verdict changed with the order."""
     verdicts: dict[str, set[str]] = defaultdict(set)

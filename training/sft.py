@@ -99,7 +99,7 @@ def _is_trained(out: Path, record: dict[str, Any]) -> bool:
     if other:
         raise OutputError(
             f"{out}: already trained, with another {' and '.join(other)}; "
-            "choose another --out or remove it"
+            "choose another --out (OUT= with make) or remove it"
         )
     return True
 

@@ -73,7 +73,7 @@ class Journal:
         return completion
 
     def log_run(self) -> None:
-        """Append to ``runs.jsonl`` beside the journal what this run took, and say so."""
+        """Append what this run paid for to ``runs.jsonl`` beside the journal, and say it."""
         run = {
             "host": socket.gethostname(),
             "seconds": round(time.monotonic() - self._opened, 1),
@@ -81,8 +81,9 @@ class Journal:
             "prompt_tokens": self._made.prompt_tokens,
             "completion_tokens": self._made.completion_tokens,
         }
-        with self.path.with_name("runs.jsonl").open("ab") as file:
-            file.write(jsonl.dump(run))
+        if self._calls:
+            with self.path.with_name("runs.jsonl").open("ab") as file:
+                file.write(jsonl.dump(run))
         print(f"{self._calls:,} calls made, {self._recalled:,} more were in {self.path}")
 
     def close(self) -> None:

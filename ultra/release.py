@@ -249,7 +249,7 @@ def is_built(path: Path, identity: Manifest) -> bool:
     if other:
         raise OutputError(
             f"{path}: already complete, from another {' and '.join(other)}; "
-            "choose another --out or remove it"
+            "choose another --out (OUT= with make) or remove it"
         )
     return True
 
