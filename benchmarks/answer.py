@@ -82,7 +82,12 @@ async def _answer_all(
 
 async def _answer_one(question: Question, model: ChatModel, sampling: Sampling) -> dict[str, Any]:
     """The answer row of one question; ``error`` instead of turns if a call failed."""
-    row: dict[str, Any] = {"id": question.id, "model": model.name, "revision": model.identity}
+    row: dict[str, Any] = {
+        "id": question.id,
+        "question": question.digest,
+        "model": model.name,
+        "revision": model.identity,
+    }
     messages: list[Message] = []
     usage = {"prompt_tokens": 0, "completion_tokens": 0}
     endings: list[str] = []

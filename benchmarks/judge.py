@@ -12,8 +12,8 @@ from benchmarks import results, suites, verdict
 from benchmarks.suites import Question, Suite
 from benchmarks.verdict import Unscored
 from ultra import command, jsonl, models, pool, prompts
-from ultra.chat import ChatModel, Sampling, Usage
-from ultra.errors import CallError, SettingError
+from ultra.chat import ChatModel, Completion, Sampling, Usage
+from ultra.errors import CallError, InputError, SettingError
 from ultra.journal import Journal, Journaled
 from ultra.prompts import Prompt
 from ultra.schema import Message
@@ -86,6 +86,7 @@ def judge(settings: Settings) -> Path:
     folder = results.folder(settings.out, suite.name, named)
     answers = results.read_answers(folder / results.ANSWERS)
     others = results.read_answers(baseline)
+    _check_questions(suite, answers, folder / results.ANSWERS)
     protocol = read_protocol("pairwise", suite, judging.name, jsonl.digest(others))
     pairs = [
         Pair(question, answers.get(question.id, {}), others.get(question.id, {}), order)
@@ -101,6 +102,15 @@ def judge(settings: Settings) -> Path:
     print(f"{len(rows)} judgments, {unscored} unscored")
     print(path)
     return path
+
+
+def _check_questions(suite: Suite, answers: dict[str, dict[str, Any]], path: Path) -> None:
+    """Hold answers to the questions that they were given to; imported ones do not say."""
+    for question in suite.questions:
+        if answers.get(question.id, {}).get("question", question.digest) != question.digest:
+            raise InputError(
+                f"{path}: question {question.id} was another one then; let the model answer again"
+            )
 
 
 def read_protocol(name: str, suite: Suite, judge_name: str, baseline_digest: str) -> Protocol:
@@ -150,8 +160,8 @@ async def _judge_one(pair: Pair, protocol: Protocol, judging: ChatModel) -> dict
         said = await judging.complete(_request(pair, protocol), protocol.sampling)
     except CallError as error:
         return {**row, **_unscored("call_failed"), "text": str(error), "usage": asdict(Usage())}
-    read = {**_read(said.text, pair.order), "text": said.text, "usage": asdict(said.usage)}
-    return {**row, **read}
+    read = _read(said, pair.order)
+    return {**row, **read, "text": said.text, "usage": asdict(said.usage)}
 
 
 def _request(pair: Pair, protocol: Protocol) -> list[Message]:
@@ -167,8 +177,10 @@ def _request(pair: Pair, protocol: Protocol) -> list[Message]:
     ]
 
 
-def _read(text: str, order: Order) -> dict[str, str]:
-    choice = verdict.last_line_choice(text)
+def _read(said: Completion, order: Order) -> dict[str, str]:
+    if said.finish_reason in ("length", "content_filter"):  # its last line is not its last word
+        return _unscored(said.finish_reason)
+    choice = verdict.last_line_choice(said.text)
     if isinstance(choice, Unscored):
         return _unscored(choice.reason)
     if choice == "C":

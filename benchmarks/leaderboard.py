@@ -1,14 +1,15 @@
 """One table of everything that was judged, in Markdown and CSV."""
 
-from collections.abc import Iterator
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from tabulate import tabulate
 
-from benchmarks import score
-from ultra import command, files, jsonl
+from benchmarks import results, score
+from ultra import command, files
 from ultra.errors import InputError
 
 SHOWN = {
@@ -43,11 +44,8 @@ def leaderboard(settings: Settings) -> pd.DataFrame:
     Raises:
         InputError: there are no judgments, or a row is none.
     """
-    rows = [
-        row(path)
-        for folder in settings.results
-        for path in sorted(folder.rglob("judged-by-*.jsonl"))
-    ]
+    found = {path for folder in settings.results for path in folder.rglob("judged-by-*.jsonl")}
+    rows = [row(path) for path in sorted({path.resolve() for path in found})]
     if not rows:
         places = ", ".join(map(str, settings.results))
         raise InputError(f"{places}: no judgments there; judge a model first (make judge)")
@@ -66,9 +64,7 @@ def leaderboard(settings: Settings) -> pd.DataFrame:
 
 def row(path: Path) -> dict[str, Any]:
     """One model's line of the table, from its judgments."""
-    judgments = list(_read(path))
-    if not judgments:
-        raise InputError(f"{path}: holds no judgments")
+    judgments = results.read_judgments(path)
     first = judgments[0]
     result = score.win_rate(judgments)
     interval = score.wilson_interval(result)
@@ -89,21 +85,28 @@ def row(path: Path) -> dict[str, Any]:
 
 def markdown(table: pd.DataFrame) -> str:
     """The table for people, with a note if the demo model had a hand in it."""
-    shown = table[list(SHOWN)].rename(columns=SHOWN).astype(object)
-    text = shown.where(shown.notna(), "").to_markdown(index=False, floatfmt=".1f")
+    cells = [
+        [_cell(value) for value in line] for line in table[list(SHOWN)].itertuples(index=False)
+    ]
+    numbers = [pd.api.types.is_numeric_dtype(table[name]) for name in SHOWN]
+    text = tabulate(
+        cells,
+        headers=list(SHOWN.values()),
+        tablefmt="pipe",
+        disable_numparse=True,  # a model may be called 1e5
+        colalign=["right" if number else "left" for number in numbers],
+    )
     note = ""
-    if "demo" in set(table["judge"]) | set(table["model"]):
+    if "demo" in {*table["judge"], *table["model"], *table["baseline"]}:
         note = "\n\nRows with `demo` were answered or judged by the offline demo model: a look at "
         note += "how it works, and no measure of anything."
     return f"{text}{note}\n"
 
 
-def _read(path: Path) -> Iterator[dict[str, Any]]:
-    needed = {"id", "model", "suite", "judge", "verdict", "protocol", "usage", "characters"}
-    for number, one in enumerate(jsonl.read(path), 1):
-        if not needed <= one.keys() or one["verdict"] not in {*score.POINTS, "unscored"}:
-            raise InputError(f"{path}: row {number} is no judgment")
-        yield one
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.1f}"
+    return " ".join(str(value).split()).replace("|", "\\|")
 
 
 def _rounded(values: dict[str, Any]) -> dict[str, Any]:

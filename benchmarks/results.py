@@ -11,20 +11,18 @@ ANSWERS = "answers.jsonl"
 
 
 def folder(out: Path, suite: str, model: str) -> Path:
-    """The folder of one model's results; a name with slashes or the like is percent-encoded."""
-    return (
-        out / quote(suite, safe="") / (quote(model, safe=" ") if model.strip(".") else f"%{model}")
-    )
+    """The folder of one model's results; what is no part of a file name is percent-encoded."""
+    return out / _file_name(suite) / _file_name(model)
 
 
 def judgments_file(results: Path, judge: str) -> Path:
     """The judgments of one judge on one model's answers."""
-    return results / f"judged-by-{quote(judge, safe=' ')}.jsonl"
+    return results / f"judged-by-{_file_name(judge)}.jsonl"
 
 
 def journal(results: Path, job: str) -> Path:
-    """The journal of a job on one model, beside its results and no part of them."""
-    return results.with_name(f"{results.name}.run") / f"{job}.jsonl"
+    """The journal of a job on one model, below its results and no part of them."""
+    return results / "run" / f"{job}.jsonl"
 
 
 def read_answers(path: Path) -> dict[str, dict[str, Any]]:
@@ -37,7 +35,50 @@ def read_answers(path: Path) -> dict[str, dict[str, Any]]:
         raise InputError(f"{path}: no answers there; let the model answer first (make answers)")
     answers: dict[str, dict[str, Any]] = {}
     for number, row in enumerate(jsonl.read(path), 1):
-        if not isinstance(row.get("id"), str) or not isinstance(row.get("turns"), list):
-            raise InputError(f"{path}: row {number} is no answer with 'id' and 'turns'")
+        turns = row.get("turns")
+        if not isinstance(turns, list) or not all(isinstance(turn, str) for turn in turns):
+            raise InputError(f"{path}: row {number} is no answer: 'turns' must be a list of texts")
+        if not isinstance(row.get("id"), str):
+            raise InputError(f"{path}: row {number} is no answer: it has no 'id'")
         answers[row["id"]] = row
     return answers
+
+
+_JUDGMENT = {
+    "id": str,
+    "suite": str,
+    "suite_digest": str,
+    "model": str,
+    "revision": str,
+    "baseline": str,
+    "judge": str,
+    "protocol": str,
+    "verdict": str,
+    "characters": int,
+    "usage": dict,
+}
+
+
+def read_judgments(path: Path) -> list[dict[str, Any]]:
+    """The judgments of one file.
+
+    Raises:
+        InputError: there are none, or a row is none.
+    """
+    rows = list(jsonl.read(path))
+    for number, row in enumerate(rows, 1):
+        wrong = [name for name, kind in _JUDGMENT.items() if type(row.get(name)) is not kind]
+        if wrong:
+            raise InputError(f"{path}: row {number} is no judgment: see its {', '.join(wrong)}")
+        if row["verdict"] not in ("model", "baseline", "tie", "unscored"):
+            raise InputError(f"{path}: row {number} has no verdict but {row['verdict']!r}")
+        if not all(type(tokens) is int for tokens in row["usage"].values()):
+            raise InputError(f"{path}: row {number} is no judgment: see its usage")
+    if not rows:
+        raise InputError(f"{path}: holds no judgments")
+    return rows
+
+
+def _file_name(name: str) -> str:
+    # Dots alone would leave the folder; a name that is empty or only dots gets a mark before it.
+    return quote(name, safe=" @") if name.strip(".") else f"%{name}"

@@ -18,6 +18,10 @@ class Question:
     category: str
     turns: list[str]
 
+    @property
+    def digest(self) -> str:
+        return jsonl.digest(self.turns)
+
 
 @dataclass(frozen=True)
 class Suite:
@@ -53,9 +57,9 @@ def load(name: str) -> Suite:
     if len({question.id for question in questions}) < len(questions):
         raise InputError(f"{path}: two questions have the same id")
     digest = jsonl.digest([[one.id, one.category, one.turns] for one in questions])
-    return Suite(
-        path.name.partition(".")[0] if baseline is None else name, questions, baseline, digest
-    )
+    if baseline is None:  # a file of one's own may change, and may be called as one of ours
+        name = f"{path.name.rpartition('.jsonl')[0]}@{digest[:8]}"
+    return Suite(name, questions, baseline, digest)
 
 
 def _question(row: dict[str, Any], place: str) -> Question:

@@ -6,7 +6,11 @@ from typing import Literal
 
 Choice = Literal["A", "B", "C"]
 
-_CHOICE = re.compile(r"\[\[([ABC])\]\]")
+_MARK = re.compile(r"\[\[([ABC])\]\]")
+_LINE = re.compile(
+    r"[\W_]*(?:(?:my|the|so)?[\W_]*(?:final)?[\W_]*(?:verdict|choice|decision)[\W_]*(?:is)?)?[\W_]*",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -17,13 +21,16 @@ class Unscored:
 
 
 def last_line_choice(text: str) -> Choice | Unscored:
-    """The one ``[[A]]``, ``[[B]]`` or ``[[C]]`` in the last line that is not blank.
+    """The one ``[[A]]``, ``[[B]]`` or ``[[C]]`` that is all the last line says.
 
-    The judge was asked to end with it; marks further up may be quoted from an answer, so they never
-    count. Nothing here prefers one side.
+    The judge was asked to end with such a line; "Final verdict:" before it and emphasis around it
+    are let through. Marks further up, or within a sentence, may be quoted from an answer or denied,
+    so they never count. Nothing here prefers one side.
     """
-    lines = [line for line in text.splitlines() if line.strip()]
-    found = set(_CHOICE.findall(lines[-1])) if lines else set()
-    if len(found) == 1:
-        return found.pop()  # type: ignore[no-any-return]
-    return Unscored("two_verdicts" if found else "no_verdict" if lines else "empty")
+    line = next((line for line in reversed(text.splitlines()) if line.strip()), "")
+    found = set(_MARK.findall(line))
+    if len(found) != 1:
+        return Unscored("two_verdicts" if found else "no_verdict" if line else "empty")
+    if not _LINE.fullmatch(_MARK.sub("", line)):
+        return Unscored("verdict_in_a_sentence")
+    return found.pop()  # type: ignore[no-any-return]

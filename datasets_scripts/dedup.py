@@ -26,7 +26,8 @@ WHERE kept.number = ranked.number AND ranked.winner != kept.number
 _PREFIX = """
 UPDATE kept SET reason = 'prefix', winner = (
     SELECT longer.number FROM prefix JOIN kept AS longer ON longer.number = prefix.number
-    WHERE prefix.content = kept.content ORDER BY {order} LIMIT 1
+    WHERE prefix.content = kept.content AND (longer.reason IS NULL OR longer.reason = 'prefix')
+    ORDER BY {order} LIMIT 1
 )
 WHERE reason IS NULL AND content IN (
     SELECT prefix.content FROM prefix JOIN kept AS longer ON longer.number = prefix.number

@@ -4,6 +4,7 @@ A build meets its rows in the order of files or of finished calls; a release is 
 content. The rows wait in an SQLite file, so memory does not grow with the input.
 """
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -39,16 +40,16 @@ class Entry:
 
 
 class Spool:
-    """A scratch file, made anew on opening and removed on closing."""
+    """A scratch file in a folder, without a name: even a killed build leaves nothing of it."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f".spool-{os.getpid()}"
         self.db = sqlite3.connect(path, isolation_level=None)
         self.db.execute("PRAGMA journal_mode = OFF")
         self.db.execute("PRAGMA synchronous = OFF")
         self.db.executescript(_TABLES)
+        path.unlink()
         self.db.execute("BEGIN")
 
     def add(self, entry: Entry, row: dict[str, Any]) -> None:
@@ -86,7 +87,6 @@ class Spool:
 
     def close(self) -> None:
         self.db.close()
-        self._path.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
         return self

@@ -11,7 +11,7 @@ os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"
 for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "HF_TOKEN"):
     os.environ.pop(name, None)
 
-import pytest
+import pytest  # noqa: E402  (after the environment is set)
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"

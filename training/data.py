@@ -1,17 +1,22 @@
 """From a release to token ids and labels: loss on what the assistant says, and on nothing else."""
 
+import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ultra import release
+from ultra import jsonl, release
 from ultra.errors import InputError, SettingError
 from ultra.schema import Message
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
+
+_GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
 
 IGNORED = -100
 """Label of a token without loss, torch's own default."""
@@ -49,15 +54,15 @@ def locate(dataset: str) -> Source:
         name = f"{manifest['corpus']} {manifest['version']}"
         return Source(name, manifest["data_digest"], bool(manifest.get("demo")))
     name, _, revision = dataset.partition("@")
-    if name.count("/") != 1 or path.suffix or dataset.startswith((".", "/")):
+    if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name) or name.endswith((".json", ".jsonl")):
         raise InputError(f"{dataset}: neither a release directory nor a Hub dataset org/name[@rev]")
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
     from huggingface_hub.utils import httpx  # type: ignore[attr-defined]
 
     try:
         found = HfApi().dataset_info(name, revision=revision or None)
-    except (HfHubHTTPError, OfflineModeIsEnabled, httpx.HTTPError) as error:
+    except (HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, httpx.HTTPError) as error:
         why = " ".join(str(error).split())[:200]
         raise InputError(f"dataset {dataset}: not found on the Hub ({why})") from error
     return Source(name, f"{found.sha}", "demo" in (found.tags or []))
@@ -91,7 +96,7 @@ def tokenise(
         SettingError: the chat template does not mark what the assistant generates.
         InputError: no conversation is left to train on.
     """
-    if "generation" not in (tokenizer.chat_template or ""):
+    if not _GENERATION.search(str(tokenizer.chat_template or "")):
         raise SettingError(
             "template: the chat template has no {% generation %} marks, so the assistant's tokens "
             "cannot be told; name one from training/templates"
@@ -143,18 +148,47 @@ def encode(
 ) -> tuple[list[int], list[int], int] | str:
     """Ids, labels and length before truncation of one conversation; or why it is not used.
 
-    A text that spells one of the tokenizer's control tokens would turn into that token, and could
-    forge the end of a turn; such a conversation is dropped.
+    The template is rendered once, with a mark in place of each text, and its own words and the
+    texts are then encoded one by one. So no text can turn into a control token, no token reaches
+    over the border between the two, and the prompt at inference is a prefix of the training ids.
     """
-    control = [token.content for token in tokenizer.added_tokens_decoder.values()]
-    if any(token in turn["content"] for turn in messages for token in control):
-        return "control_token_in_text"
-    encoded: Any = tokenizer.apply_chat_template(
-        [dict(turn) for turn in messages], return_dict=True, return_assistant_tokens_mask=True
-    )
-    ids: list[int] = encoded["input_ids"]
-    mask: list[int] = encoded["assistant_masks"]
-    labels = [token if said else IGNORED for token, said in zip(ids, mask, strict=True)]
+    ids: list[int] = []
+    labels: list[int] = []
+    for text, ours, said in segments(messages, tokenizer):
+        encoded: list[int] = tokenizer.encode(
+            text, add_special_tokens=False, split_special_tokens=not ours
+        )
+        ids += encoded
+        labels += encoded if said else [IGNORED] * len(encoded)
     if all(label == IGNORED for label in labels[1:max_length]):
         return "nothing_supervised"
     return ids[:max_length], labels[:max_length], len(ids)
+
+
+def segments(
+    messages: list[Message], tokenizer: "PreTrainedTokenizerBase"
+) -> Iterator[tuple[str, bool, bool]]:
+    """A rendered conversation in pieces: a text, whether it is the template's, whether it is said.
+
+    What is said, and so has loss, stands between the template's ``{% generation %}`` marks.
+    """
+    from transformers.utils.chat_template_utils import render_jinja_template
+
+    code = jsonl.digest(messages)  # in the marks, so that no text can hold one
+    marked = [{**turn, "content": f"<{code} {n}>"} for n, turn in enumerate(messages)]
+    (rendered,), (spans,) = render_jinja_template(
+        conversations=[marked],
+        chat_template=tokenizer.chat_template,
+        return_assistant_tokens_mask=True,
+        **tokenizer.special_tokens_map,
+    )
+    edges = {0, len(rendered), *(edge for span in spans for edge in span)}
+    marks = {mark.start(): mark for mark in re.finditer(rf"<{code} (\d+)>", rendered)}
+    edges |= {edge for mark in marks.values() for edge in mark.span()}
+    for start, end in pairwise(sorted(edges)):
+        said = any(first <= start and end <= last for first, last in spans)
+        mark = marks.get(start)
+        if mark is None:
+            yield rendered[start:end], True, said
+        else:
+            yield messages[int(mark[1])]["content"], False, said

@@ -11,8 +11,9 @@ import orjson
 from training import data, vocabulary
 from training.data import Report, Source
 from training.vocabulary import NewModel
-from ultra import __version__, command, files
-from ultra.errors import InputError, OutputError, SettingError
+from ultra import __version__, command, files, jsonl
+from ultra.errors import OutputError, SettingError
+from ultra.local_chat import checkpoint_digest
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -48,6 +49,8 @@ class Settings:
     def __post_init__(self) -> None:
         if bool(self.model) == (self.new is not None):
             raise SettingError("set either 'model', to start from a checkpoint, or 'new'")
+        if self.max_length < 2:
+            raise SettingError(f"max_length: {self.max_length} is not 2 or more")
         if "output_dir" in self.trainer:
             raise SettingError("trainer.output_dir: set 'out' instead")
 
@@ -64,10 +67,13 @@ def train(settings: Settings) -> Path:
     """
     source = data.locate(settings.dataset)
     record = _identity(settings, source)
+    run = settings.out.with_name(settings.out.name + ".run")
     if _is_trained(settings.out, record):
+        shutil.rmtree(run, ignore_errors=True)  # left if the run was killed in its last moment
         print(f"{settings.out}: already trained on this data with these settings")
         return settings.out
-    arguments = _arguments(settings)
+    arguments = _arguments(settings, run)
+    _claim(run, record)
     import transformers
 
     transformers.set_seed(arguments.seed)
@@ -75,17 +81,24 @@ def train(settings: Settings) -> Path:
     model, tokenizer = _start(settings, rows)
     encoded, report = data.tokenise(rows, tokenizer, settings.max_length)
     _print_report(report)
-    trained = _run(model, tokenizer, encoded, arguments)
-    _save(settings.out, trained, tokenizer, record | {"data": asdict(report)})
+    losses = _run(model, tokenizer, encoded, arguments)
+    record |= {"code_version": __version__, "data": asdict(report), "losses": losses}
+    _save(settings.out, model, tokenizer, record)
+    shutil.rmtree(run)
     print(settings.out)
     return settings.out
 
 
 def _identity(settings: Settings, source: Source) -> dict[str, Any]:
-    """What decides the weights, as far as a file can say it."""
+    """What decides the weights, as far as a file can say it: contents count, not paths."""
     chosen = asdict(settings)
     del chosen["dataset"], chosen["out"]
-    return {"code_version": __version__, "dataset": asdict(source), "settings": chosen}
+    contents = {}
+    if settings.template:
+        contents["template"] = jsonl.digest(vocabulary.template(settings.template))
+    if settings.model and Path(settings.model).is_dir():
+        contents["model"] = checkpoint_digest(Path(settings.model))
+    return {"dataset": asdict(source), "settings": chosen, "contents": contents}
 
 
 def _is_trained(out: Path, record: dict[str, Any]) -> bool:
@@ -93,23 +106,37 @@ def _is_trained(out: Path, record: dict[str, Any]) -> bool:
         return False
     try:
         found = orjson.loads((out / RECORD).read_bytes())
-    except (OSError, orjson.JSONDecodeError) as error:
-        raise OutputError(f"{out}: is in the way and no checkpoint of ours; move it") from error
+    except (OSError, orjson.JSONDecodeError):
+        found = None
+    if not isinstance(found, dict):
+        raise OutputError(f"{out}: is in the way and no checkpoint of ours; move it")
     other = [key for key, value in record.items() if found.get(key) != value]
     if other:
         raise OutputError(
-            f"{out}: already trained, with another {' and '.join(other)}; "
+            f"{out}: already trained, with other {' and '.join(other)}; "
             "choose another --out (OUT= with make) or remove it"
         )
     return True
 
 
-def _arguments(settings: Settings) -> "TrainingArguments":
+def _claim(run: Path, record: dict[str, Any]) -> None:
+    """Make sure that what stands in the work folder is an unfinished run of just this kind."""
+    path = run / RECORD
+    if not path.exists():
+        with files.atomic(path) as file:
+            file.write(orjson.dumps(record))
+    elif path.read_bytes() != orjson.dumps(record):
+        raise OutputError(
+            f"{run}: holds an unfinished run on other data or with other settings; "
+            "go on with those, remove it, or choose another --out"
+        )
+
+
+def _arguments(settings: Settings, run: Path) -> "TrainingArguments":
     try:
         from transformers import TrainingArguments
     except ImportError as error:
         raise SettingError("training needs torch and transformers: the extra 'train'") from error
-    run = settings.out.with_name(settings.out.name + ".run")
     defaults = {"save_total_limit": 2, "disable_tqdm": not sys.stderr.isatty()}
     try:
         return TrainingArguments(output_dir=str(run), **(defaults | settings.trainer))
@@ -147,18 +174,23 @@ def _run(
     tokenizer: "PreTrainedTokenizerBase",
     encoded: "Dataset",
     arguments: "TrainingArguments",
-) -> "PreTrainedModel":
+) -> list[dict[str, Any]]:
+    """Train the model in place; returns the logged losses by step."""
     from transformers import DataCollatorForSeq2Seq, Trainer
 
-    trainer = Trainer(
-        model=model,
-        args=arguments,
-        train_dataset=encoded,
-        data_collator=DataCollatorForSeq2Seq(tokenizer, label_pad_token_id=data.IGNORED),
-        processing_class=tokenizer,
-    )
+    try:
+        trainer = Trainer(
+            model=model,
+            args=arguments,
+            train_dataset=encoded,
+            data_collator=DataCollatorForSeq2Seq(tokenizer, label_pad_token_id=data.IGNORED),
+            processing_class=tokenizer,
+        )
+    except ValueError as error:
+        raise SettingError(f"trainer: {' '.join(str(error).split())}") from error
     trainer.train(resume_from_checkpoint=_last_checkpoint(Path(str(arguments.output_dir))))
-    return model
+    history = trainer.state.log_history
+    return [{"step": one["step"], "loss": one["loss"]} for one in history if "loss" in one]
 
 
 def _last_checkpoint(run: Path) -> str | None:
@@ -185,8 +217,6 @@ def _save(
     model.config.use_cache = True  # Trainer turns it off, and would save it so
     model.save_pretrained(partial)
     tokenizer.save_pretrained(partial)
-    if not (partial / "config.json").is_file():
-        raise InputError(f"{partial}: the checkpoint was not written")
     with files.atomic(partial / RECORD) as file:
         file.write(orjson.dumps(record, option=orjson.OPT_INDENT_2))
     partial.rename(out)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
+from ultra import jsonl
 from ultra.errors import CallError, ModelError, SettingError
 from ultra.schema import Message
 
@@ -157,9 +158,9 @@ class OpenAIChat:
         choice = choices[0]
         usage = getattr(answer, "usage", None)
         return Completion(
-            text=choice.message.content or "",
-            finish_reason=choice.finish_reason or "",
-            model=answer.model or self.name,
+            text=jsonl.scrub(choice.message.content or ""),
+            finish_reason=jsonl.scrub(choice.finish_reason or ""),
+            model=jsonl.scrub(answer.model or self.name),
             usage=Usage(
                 getattr(usage, "prompt_tokens", 0) or 0,
                 getattr(usage, "completion_tokens", 0) or 0,

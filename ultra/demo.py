@@ -114,8 +114,11 @@ def _ask(messages: Sequence[Message], draw: int) -> str:
 
 def _judge(request: str) -> str:
     """Weighs coverage of the question, length up to 120 words, and variety of words."""
-    question = _section(request, "question")
-    scores = {side: _merit(question, _section(request, f"answer {side}")) for side in "AB"}
+    code = re.match(r"\[question ([0-9a-f]+)\]\n", request)
+    if code is None:
+        return "There is no question to judge."
+    question = _section(request, "question", code[1])
+    scores = {side: _merit(question, _section(request, f"answer {side}", code[1])) for side in "AB"}
     gap = scores["A"] - scores["B"]
     verdict = "C" if abs(gap) < 0.5 else "A" if gap > 0 else "B"
     return (
@@ -125,11 +128,10 @@ def _judge(request: str) -> str:
     )
 
 
-def _section(request: str, title: str) -> str:
-    """The text between ``[title nonce]`` and ``[end of title nonce]`` of a judge's request."""
-    pattern = rf"\[{title} ([0-9a-f]+)\]\n(.*?)\n\[end of {title} \1\]"
-    found = re.search(pattern, request, re.DOTALL)
-    return found[2] if found else ""
+def _section(request: str, title: str, code: str) -> str:
+    """The text between ``[title code]`` and ``[end of title code]`` of a judge's request."""
+    _, _, rest = request.partition(f"[{title} {code}]\n")
+    return rest.partition(f"\n[end of {title} {code}]")[0]
 
 
 def _merit(question: str, answer: str) -> float:

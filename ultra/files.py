@@ -13,9 +13,10 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
     """Open ``path`` for writing; it appears, complete and durable, when the block ends well.
 
     After an exception in the block the old file, if any, is untouched and nothing is left behind.
+    What a killed process left is replaced by the next one that writes the same file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.tmp")
     try:
         with temporary.open("wb") as file:
             yield file

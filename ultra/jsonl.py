@@ -29,7 +29,8 @@ def open_binary(path: Path) -> BinaryIO:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     if magic.startswith(_GZIP):
-        return cast(BinaryIO, gzip.GzipFile(fileobj=file))
+        file.close()
+        return cast(BinaryIO, gzip.open(path))
     if magic == _ZSTD:
         return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(file, closefd=True))
     return file
@@ -72,3 +73,12 @@ def dump(row: Any) -> bytes:
 def digest(value: Any) -> str:
     """xxh3-128 of the canonical JSON of ``value`` (sorted keys, UTF-8), as 32 hex digits."""
     return xxhash.xxh3_128_hexdigest(orjson.dumps(value, option=orjson.OPT_SORT_KEYS))
+
+
+def scrub(text: str) -> str:
+    """Replace halves of surrogate pairs, which JSON can hold and UTF-8 cannot."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text

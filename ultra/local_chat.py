@@ -23,17 +23,26 @@ class LocalChat:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.name = path.resolve().name
-        self._identity = ""
+        self._digest = ""
         self._loaded: tuple[PreTrainedModel, PreTrainedTokenizerBase] | None = None
         self._turn = asyncio.Lock()
 
     @property
+    def digest(self) -> str:
+        """xxh3-128 of the checkpoint's files, 32 hex digits."""
+        if not self._digest:
+            self._digest = checkpoint_digest(self.path)
+        return self._digest
+
+    @property
+    def name(self) -> str:
+        """The folder's name and the start of the digest: two checkpoints never share a name."""
+        return f"{self.path.resolve().name}@{self.digest[:8]}"
+
+    @property
     def identity(self) -> str:
-        """``local`` and the digest of every file of the checkpoint: its place does not matter."""
-        if not self._identity:
-            self._identity = f"local {checkpoint_digest(self.path)}"
-        return self._identity
+        """The whole digest: where the checkpoint lies does not matter."""
+        return f"local {self.digest}"
 
     async def complete(self, messages: list[Message], sampling: Sampling) -> Completion:
         async with self._turn:
@@ -44,7 +53,11 @@ class LocalChat:
 
         model, tokenizer = self._load()
         encoded: Any = tokenizer.apply_chat_template(
-            messages, add_generation_prompt=True, return_dict=True, return_tensors="pt"
+            [dict(turn) for turn in messages],
+            add_generation_prompt=True,
+            return_dict=True,
+            return_tensors="pt",
+            sanitize_control_tokens=True,  # a text that spells a control token stays text
         )
         prompt = encoded["input_ids"].shape[1]
         room = int(getattr(model.config, "max_position_embeddings", 0) or 2**20) - prompt

@@ -7,8 +7,8 @@ from ultra.chat import ChatModel, OpenAIChat
 from ultra.errors import SettingError
 
 DEMO_NOTICE = (
-    "{job}: no model is set, so the offline demo model is used (rule-based, for a look around). "
-    "Name a real one with {flag}, and --base-url or OPENAI_API_KEY for its endpoint."
+    "{job}: no model is set, so the offline demo model is used; name a real one with {flag} "
+    "(and its endpoint with --base-url, or OPENAI_API_KEY)"
 )
 
 
@@ -34,8 +34,7 @@ def open_model(name: str, base_url: str = "") -> ChatModel:
 
 def display_name(name: str) -> str:
     """What rows and tables call the model that :func:`open_model` would open."""
-    path = Path(name)
-    return path.resolve().name if (path / "config.json").is_file() else name
+    return open_model(name).name if (Path(name) / "config.json").is_file() else name
 
 
 def chosen(name: str, job: str, flag: str) -> str:

@@ -69,7 +69,7 @@ def build(settings: Settings) -> Path:
         release.is_built(path, {**made, "input": raw.fingerprint()})
         print(f"{path}: already built from this input")
     else:
-        with Spool(path.with_name(path.name + ".spool")) as spool:
+        with Spool(settings.out) as spool:
             made["steps"] = _fill(spool, raw, steps(settings))
             made["input"] = raw.fingerprint()
             _write(spool, path, made, settings.test_share)

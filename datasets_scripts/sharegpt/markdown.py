@@ -146,8 +146,9 @@ def _list(node: LexborNode, marker: str, depth: int) -> list[str]:
 
 def _item_blocks(item: LexborNode, depth: int) -> list[str]:
     blocks = _blocks(item, depth)
-    box = item.css_first("input[type=checkbox]")
-    if box is not None:
+    first = next((child for child in _children(item) if child.tag in ("p", "input")), None)
+    box = first.child if first is not None and first.tag == "p" else first
+    if box is not None and box.tag == "input" and box.attributes.get("type") == "checkbox":
         done = "x" if "checked" in box.attributes else " "
         blocks = [f"[{done}] {blocks[0] if blocks else ''}", *blocks[1:]]
     for number, block in enumerate(blocks[1:], 1):

@@ -79,7 +79,7 @@ class RawInput:
     def __iter__(self) -> Iterator[RawConversation | Unreadable]:
         root = self.path if self.path.is_dir() else self.path.parent
         for file in self.files:
-            source = scrub(file.relative_to(root).as_posix())
+            source = jsonl.scrub(file.relative_to(root).as_posix())
             if ".htm" in file.name.lower():
                 yield self._read_page(file, source)
             else:
@@ -117,15 +117,6 @@ class RawInput:
         for record in chain(first, records):
             self._note(source, record if isinstance(record, bytes) else _canonical(record))
             yield _read_record(source, record)
-
-
-def scrub(text: str) -> str:
-    """Replace halves of surrogate pairs, which JSON can hold and UTF-8 cannot."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return text
 
 
 def _find(folder: Path) -> Iterator[Path]:
@@ -251,4 +242,4 @@ def _dig(value: Any, *keys: str) -> Any:
 
 
 def _text(value: Any) -> str:
-    return scrub(value) if isinstance(value, str) else ""
+    return jsonl.scrub(value) if isinstance(value, str) else ""

@@ -11,7 +11,7 @@ from typing import Literal
 
 from datasets_scripts.pipeline import Drop
 from datasets_scripts.sharegpt.markdown import to_markdown
-from datasets_scripts.sharegpt.pages import RawConversation, scrub
+from datasets_scripts.sharegpt.pages import RawConversation
 from ultra import jsonl
 from ultra.schema import Conversation, Message, Role
 
@@ -39,8 +39,8 @@ def to_conversation(raw: RawConversation) -> Conversation | Drop:
             return Drop("bad_item", f"item {number} is no turn with a text")
         role = _ROLES.get(str(item.get("from")).lower())
         if role is None:
-            return Drop("unknown_role", scrub(str(item.get("from")))[:40])
-        messages.append({"role": role, "content": scrub(item["value"])})
+            return Drop("unknown_role", jsonl.scrub(str(item.get("from")))[:40])
+        messages.append({"role": role, "content": jsonl.scrub(item["value"])})
     id = raw.id or f"text-{jsonl.digest(messages)[:16]}"
     provenance: dict[str, str | int] = {
         "source": raw.source,

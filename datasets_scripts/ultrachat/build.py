@@ -136,7 +136,7 @@ async def _make(
     settings: Settings, lines: list[openings.Opening], cast: Cast, path: Path, made: dict[str, Any]
 ) -> None:
     run = path.with_name(path.name + ".run")
-    with Journal(run / "journal.jsonl") as journal, Spool(run / "spool") as spool:
+    with Journal(run / "journal.jsonl") as journal, Spool(settings.out) as spool:
         parts = replace(
             cast, user=Journaled(cast.user, journal), assistant=Journaled(cast.assistant, journal)
         )

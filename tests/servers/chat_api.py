@@ -13,6 +13,7 @@ For another process: ``python -m tests.servers.chat_api --port 0`` prints its ad
 import argparse
 import hashlib
 import json
+import os
 import socket
 import struct
 import threading
@@ -90,7 +91,7 @@ def echo(messages: Messages) -> str:
 class ChatServer(ThreadingHTTPServer):
     """Answers ``POST /v1/chat/completions`` by a rule; use it as a context manager."""
 
-    daemon_threads = False  # so that closing waits for every answer under way
+    request_queue_size = 1024  # many connections may come at once
 
     def __init__(
         self, reply: Callable[[Messages], str] = echo, latency: float = 0.0, port: int = 0
@@ -102,7 +103,6 @@ class ChatServer(ThreadingHTTPServer):
         """Decides by the request; asked where no fault is queued by :meth:`fail`."""
         self.closing = threading.Event()
         self._queue: deque[Fault] = deque()
-        self._connections: set[socket.socket] = set()
 
     @property
     def url(self) -> str:
@@ -119,14 +119,6 @@ class ChatServer(ThreadingHTTPServer):
         except IndexError:
             return self.fault_of(request)
 
-    def process_request(self, request: Any, client_address: Any) -> None:
-        self._connections.add(request)
-        super().process_request(request, client_address)
-
-    def close_request(self, request: Any) -> None:
-        self._connections.discard(request)
-        super().close_request(request)
-
     def __enter__(self) -> Self:
         threading.Thread(target=self.serve_forever, args=(0.01,)).start()
         return self
@@ -134,8 +126,6 @@ class ChatServer(ThreadingHTTPServer):
     def __exit__(self, *_: object) -> None:
         self.closing.set()
         self.shutdown()
-        for connection in list(self._connections):
-            connection.shutdown(socket.SHUT_RD)  # idle ones see their end, busy ones may answer
         self.server_close()
 
 
@@ -145,17 +135,19 @@ class _Handler(BaseHTTPRequestHandler):
     wbufsize = 2**20  # head and body leave in one piece
     disable_nagle_algorithm = True
 
-    def do_POST(self) -> None:  # noqa: N802 (the name that http.server calls)
+    def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         request = Request(self.path, self.headers.get("Authorization", ""), body)
         self.server.requests.append(request)
         fault = self.server.next_fault(request)
         self.server.closing.wait(None if fault.hang else self.server.latency)
+        self.close_connection |= fault.reset or fault.hang
         if fault.reset:
-            linger = struct.pack("ii", 1, 0)
+            linger = struct.pack("ii", 1, 0)  # on, for no time: closing resets
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        if fault.reset or fault.hang:
-            self.close_connection = True
+            os.close(self.connection.detach())
+        elif fault.hang:
+            return
         elif fault.error is not None:
             text = json.dumps({"error": dict(fault.error)})
             key = request.authorization.removeprefix("Bearer ")

@@ -1,0 +1,43 @@
+"""Chat models whose every word a test decides, and small suites for them."""
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from ultra.chat import Completion, Sampling, Usage
+from ultra.schema import Message
+
+Reply = Callable[[list[Message]], str]
+
+
+class FakeChat:
+    """Replies with a function of the messages, or raises what the function raises."""
+
+    def __init__(self, name: str, reply: Reply, finish_reason: str = "stop") -> None:
+        self.name, self.reply, self.finish_reason = name, reply, finish_reason
+        self.identity = f"fake {name}"
+        self.requests: list[list[Message]] = []
+
+    async def complete(self, messages: list[Message], sampling: Sampling) -> Completion:
+        self.requests.append(messages)
+        return Completion(self.reply(messages), self.finish_reason, self.name, Usage(10, 2))
+
+    async def close(self) -> None:
+        pass
+
+
+def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def files_below(folder: Path) -> list[str]:
+    return sorted(
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
+    )

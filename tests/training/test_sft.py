@@ -1,0 +1,312 @@
+"""From a release to a checkpoint: whole, repeatable, and never mistaken for another."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.training.tiny import CHATS, chat, recipe_file, settings, write_release
+from training import sft, vocabulary
+from training.sft import Settings
+from training.vocabulary import TURN_END, NewModel
+from ultra import __version__, command, files, release
+from ultra.errors import InputError, OutputError, SettingError
+
+HANGS_AT_STEP_TEN = """
+import time
+from transformers import Trainer
+from training import sft
+from ultra import command
+step, calls = Trainer.training_step, []
+def training_step(*args, **kwargs):
+    calls.append(1)
+    if len(calls) > 10:
+        print("hangs", flush=True)
+        time.sleep(3600)
+    return step(*args, **kwargs)
+Trainer.training_step = training_step
+command.main(sft.Settings, sft.train, sft.RECIPES)
+"""
+
+
+def weights(checkpoint: Path) -> str:
+    return files.sha256(checkpoint / "model.safetensors")
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {path.name: files.sha256(path) for path in folder.iterdir()}
+
+
+def with_trainer(chosen: Settings, **arguments: Any) -> Settings:
+    return replace(chosen, trainer=chosen.trainer | arguments)
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, tiny_release: Path) -> Settings:
+    """The settings of the shared checkpoint, for a place of one's own."""
+    return settings(tmp_path, tiny_release, tmp_path / "model")
+
+
+def test_the_checkpoint_loads_as_any_other(checkpoint: Path) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(checkpoint)
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    assert tokenizer.chat_template == vocabulary.template("chatml")
+    assert tokenizer.eos_token == TURN_END
+    assert model.config.use_cache is True
+    assert model.config.eos_token_id == tokenizer.eos_token_id
+    assert model.generation_config.eos_token_id == tokenizer.eos_token_id
+    assert model.generation_config.pad_token_id == tokenizer.pad_token_id != tokenizer.eos_token_id
+
+
+def test_training_lowers_the_loss(checkpoint: Path) -> None:
+    state = json.loads((Path(f"{checkpoint}.run") / "checkpoint-12/trainer_state.json").read_text())
+    losses = [entry["loss"] for entry in state["log_history"]]
+    assert losses == sorted(losses, reverse=True)
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_the_record_says_what_it_was_made_from(checkpoint: Path, tiny_release: Path) -> None:
+    record = json.loads((checkpoint / sft.RECORD).read_text())
+    assert record["code_version"] == __version__
+    assert record["dataset"] == {
+        "name": "sharegpt 1.0.0",
+        "digest": release.read_manifest(tiny_release)["data_digest"],
+        "demo": False,
+    }
+    assert record["settings"]["trainer"]["max_steps"] == 12
+    assert record["data"]["examples"] == len(CHATS)
+    assert 0 < record["data"]["supervised_tokens"] < record["data"]["tokens"]
+
+
+def test_training_again_finds_the_checkpoint_and_loads_no_torch(
+    checkpoint: Path, tiny_release: Path
+) -> None:
+    before = digests(checkpoint)
+    words = ["--dataset", str(tiny_release), "--out", str(checkpoint)]
+    config = str(recipe_file(checkpoint.parent))
+    again = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "training.sft", "--config", config, *words],
+        capture_output=True,
+        text=True,
+    )
+    assert again.returncode == 0
+    assert "already trained" in again.stdout
+    imported = {
+        line.rpartition("|")[2].strip().partition(".")[0] for line in again.stderr.splitlines()
+    }
+    assert "training" in imported
+    assert imported.isdisjoint({"torch", "transformers", "datasets"})
+    assert digests(checkpoint) == before
+
+
+def test_the_same_settings_elsewhere_give_the_same_weights(
+    checkpoint: Path, tiny: Settings
+) -> None:
+    assert weights(sft.train(tiny)) == weights(checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [({"max_length": 64}, "another settings"), ({"split": "test"}, "another settings")],
+)
+def test_other_settings_at_the_same_place_are_refused(
+    checkpoint: Path, tiny: Settings, change: dict[str, Any], says: str
+) -> None:
+    before = digests(checkpoint)
+    with pytest.raises(OutputError, match=says):
+        sft.train(replace(tiny, out=checkpoint, **change))
+    assert digests(checkpoint) == before
+
+
+def test_other_data_at_the_same_place_are_refused(
+    checkpoint: Path, tiny: Settings, tmp_path: Path
+) -> None:
+    other = write_release(tmp_path / "other", CHATS[:5])
+    with pytest.raises(OutputError, match="another dataset"):
+        sft.train(replace(tiny, out=checkpoint, dataset=str(other)))
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        None,
+        "{broken",
+        pytest.param(
+            "[]", marks=pytest.mark.xfail(strict=True, reason="AttributeError, a traceback")
+        ),
+    ],
+)
+def test_what_is_no_checkpoint_of_ours_is_not_touched(tiny: Settings, record: str | None) -> None:
+    tiny.out.mkdir()
+    (tiny.out / "thesis.txt").write_text("precious")
+    if record is not None:
+        (tiny.out / sft.RECORD).write_text(record)
+    with pytest.raises(OutputError, match="in the way"):
+        sft.train(tiny)
+    assert (tiny.out / "thesis.txt").read_text() == "precious"
+
+
+@pytest.mark.xfail(
+    strict=True, reason="OUT.run is resumed from, whatever data and settings it was made with"
+)
+@pytest.mark.parametrize("change", ["trainer", "dataset"])
+def test_what_an_other_run_left_is_not_resumed_from(
+    checkpoint: Path, tiny: Settings, tmp_path: Path, change: str
+) -> None:
+    if change == "trainer":
+        chosen = with_trainer(tiny, learning_rate=1.0e-3)
+    else:
+        others = [chat(f"What is {n} and {n}?", f"It is {2 * n}.") for n in range(12)]
+        chosen = replace(tiny, dataset=str(write_release(tmp_path / "other", others)))
+    shutil.copytree(f"{checkpoint}.run", f"{chosen.out}.run")
+    undisturbed = sft.train(replace(chosen, out=tmp_path / "undisturbed"))
+    assert weights(sft.train(chosen)) == weights(undisturbed)
+
+
+@pytest.mark.xfail(strict=True, reason="the record has the template's path, not its content")
+def test_an_edited_template_is_another_setting(tiny: Settings, tmp_path: Path) -> None:
+    template = tmp_path / "own.jinja"
+    template.write_text(vocabulary.template("chatml"))
+    chosen = with_trainer(replace(tiny, template=str(template)), max_steps=1)
+    sft.train(chosen)
+    template.write_text(vocabulary.template("chatml").replace("<|im_start|>", "##"))
+    with pytest.raises(OutputError, match="another"):
+        sft.train(chosen)
+
+
+@pytest.fixture(scope="module")
+def killed(tiny_release: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, Path]:
+    """Settings of a run, and what it left behind when it was killed at its tenth step."""
+    folder = tmp_path_factory.mktemp("killed")
+    chosen = settings(folder, tiny_release, folder / "model")
+    words = ["--config", str(folder / "tiny.yaml"), "--dataset", str(tiny_release)]
+    process = subprocess.Popen(
+        [sys.executable, "-c", HANGS_AT_STEP_TEN, *words, "--out", str(chosen.out)],
+        env={**os.environ, "HF_DATASETS_CACHE": str(folder / "cache")},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout
+    with process.stdout as printed:
+        assert any(line == "hangs\n" for line in printed)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert not chosen.out.exists()
+    return chosen, Path(f"{chosen.out}.run")
+
+
+@pytest.mark.parametrize(
+    ("newest_state", "goes_on_from"), [("whole", 8), ("missing", 4), ("torn", 4)]
+)
+def test_a_killed_run_goes_on_to_the_same_weights(
+    killed: tuple[Settings, Path],
+    checkpoint: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    newest_state: str,
+    goes_on_from: int,
+) -> None:
+    chosen, left = killed
+    run = shutil.copytree(left, tmp_path / "model.run")
+    assert sorted(path.name for path in run.iterdir()) == ["checkpoint-4", "checkpoint-8"]
+    state = run / "checkpoint-8" / "trainer_state.json"
+    if newest_state == "missing":
+        state.unlink()
+    if newest_state == "torn":
+        state.write_bytes(state.read_bytes()[:100])
+    assert weights(sft.train(replace(chosen, out=tmp_path / "model"))) == weights(checkpoint)
+    logged = capsys.readouterr().out.count("{'loss'")  # once in four steps
+    assert logged == (12 - goes_on_from) // 4
+
+
+def test_a_checkpoint_can_be_trained_further_with_its_own_template(
+    checkpoint: Path, tiny: Settings
+) -> None:
+    further = with_trainer(replace(tiny, model=str(checkpoint), new=None, template=""), max_steps=1)
+    out = sft.train(further)
+    assert weights(out) != weights(checkpoint)
+    assert (out / "chat_template.jinja").read_text() == vocabulary.template("chatml")
+
+
+def test_a_model_to_start_from_that_is_not_there_is_refused(tiny: Settings) -> None:
+    with pytest.raises(InputError, match="model /no/where: cannot be loaded"):
+        sft.train(replace(tiny, model="/no/where", new=None))
+
+
+@pytest.mark.parametrize(("model", "new"), [("", None), ("some/model", NewModel())])
+def test_exactly_one_of_model_and_new_is_set(model: str, new: NewModel | None) -> None:
+    with pytest.raises(SettingError, match="either 'model'"):
+        Settings(dataset="d", out=Path("o"), model=model, new=new)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"max_stepz": 3}, "max_stepz"),
+        ({"lr_scheduler_type": "zigzag"}, "zigzag"),
+        pytest.param(
+            {"eval_strategy": "steps"},
+            "eval",
+            marks=pytest.mark.xfail(strict=True, reason="ValueError from Trainer, a traceback"),
+        ),
+    ],
+)
+def test_a_wrong_trainer_argument_is_named(
+    tiny: Settings, arguments: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(SettingError, match=f"trainer.*{says}"):
+        sft.train(with_trainer(tiny, **arguments))
+    assert not tiny.out.exists()
+
+
+def test_the_trainer_does_not_choose_the_place(tiny: Settings) -> None:
+    with pytest.raises(SettingError, match="set 'out' instead"):
+        with_trainer(tiny, output_dir="elsewhere")
+
+
+@pytest.mark.parametrize(
+    "max_length",
+    [
+        257,
+        pytest.param(
+            -1, marks=pytest.mark.xfail(strict=True, reason="cuts the end of each example")
+        ),
+        pytest.param(
+            0, marks=pytest.mark.xfail(strict=True, raises=InputError, reason="blames the data")
+        ),
+    ],
+)
+def test_a_length_that_cannot_be_is_refused(tiny: Settings, max_length: int) -> None:
+    with pytest.raises(SettingError, match=f"max_length: {max_length}"):
+        sft.train(replace(tiny, max_length=max_length))
+
+
+def test_nothing_to_train_on_leaves_nothing(tiny: Settings, tmp_path: Path) -> None:
+    silent = write_release(tmp_path / "silent", [chat("only a question")] * 3)
+    with pytest.raises(InputError, match="no conversation is left"):
+        sft.train(replace(tiny, dataset=str(silent)))
+    assert not tiny.out.exists()
+    assert not Path(f"{tiny.out}.partial").exists()
+
+
+def test_the_shipped_recipe_parses_by_its_name() -> None:
+    words = ["--config", "tiny-cpu", "--dataset", "d", "--out", "o"]
+    chosen = command.parse(Settings, words, sft.RECIPES)
+    assert chosen.new == NewModel(1024, 128, 4, 4, 2048)
+    assert chosen.template == "chatml"
+    assert chosen.trainer["learning_rate"] == 0.003
+    assert sft._arguments(chosen).max_steps == 150
+
+
+def test_an_unknown_recipe_names_the_known_ones() -> None:
+    with pytest.raises(SettingError, match="tiny-cpu"):
+        command.parse(Settings, ["--config", "tiny-gpu"], sft.RECIPES)

@@ -1,0 +1,318 @@
+import asyncio
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import openai
+import pytest
+
+from tests.conftest import ROOT
+from tests.servers import chat_api
+from tests.servers.chat_api import ChatServer, Fault
+from ultra.chat import Completion, OpenAIChat, Sampling, Usage
+from ultra.errors import CallError, ModelError, SettingError, UltraError
+from ultra.schema import Message
+
+KEY = "sk-never-shown-0123456789"
+HI: list[Message] = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
+
+
+@pytest.fixture
+def server() -> Iterator[ChatServer]:
+    with ChatServer() as running:
+        yield running
+
+
+@pytest.fixture
+def key(monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    return KEY
+
+
+@pytest.fixture(autouse=True)
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Seconds that the client meant to wait before each retry; nobody really waits."""
+    meant: list[float] = []
+
+    async def note(seconds: float) -> None:
+        meant.append(seconds)
+
+    monkeypatch.setattr("anyio.sleep", note)
+    return meant
+
+
+def ask(
+    url: str, sampling: Sampling | None = None, timeout: float = 60.0, times: int = 1
+) -> Completion:
+    async def run() -> Completion:
+        model = OpenAIChat("m", url, timeout)
+        try:
+            for _ in range(times):
+                said = await model.complete(HI, sampling or Sampling())
+            return said
+        finally:
+            await model.close()
+
+    return asyncio.run(run())
+
+
+def endpoint(url: str) -> str:
+    return url.partition("://")[2]
+
+
+def closed_url() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return f"http://127.0.0.1:{free.getsockname()[1]}/v1"
+
+
+# What is sent, and what is read.
+
+
+def test_an_answer_is_read_whole(server: ChatServer) -> None:
+    server.reply = lambda messages: f"é\u2028😀 {messages[-1]['content']}"
+    assert ask(server.url) == Completion("é\u2028😀 Hi", "stop", "m", Usage(3, 3))
+
+
+def test_the_request_is_what_the_sampling_says(server: ChatServer, key: str) -> None:
+    ask(server.url, Sampling(temperature=0.25, top_p=0.5, max_tokens=7, seed=40, sample=2))
+    (request,) = server.requests
+    assert request.path == "/v1/chat/completions"
+    assert request.authorization == f"Bearer {key}"
+    assert request.body == {
+        "model": "m",
+        "messages": HI,
+        "temperature": 0.25,
+        "top_p": 0.5,
+        "max_tokens": 7,
+        "seed": 42,
+    }
+
+
+def test_the_cloud_is_asked_with_its_own_name_for_the_limit(
+    server: ChatServer, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = openai.AsyncOpenAI
+
+    def redirected(**options: Any) -> openai.AsyncOpenAI:
+        assert options["base_url"] is None
+        return real(**options | {"base_url": server.url})
+
+    monkeypatch.setattr("openai.AsyncOpenAI", redirected)
+    ask("", Sampling(max_tokens=7))
+    body = server.requests[0].body
+    assert body["max_completion_tokens"] == 7
+    assert "max_tokens" not in body
+
+
+def test_the_endpoint_may_come_from_the_environment(
+    server: ChatServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+    assert ask("").finish_reason == "stop"
+    assert server.requests[0].body["max_tokens"] == 1024
+
+
+def test_an_endpoint_of_ones_own_needs_no_key(server: ChatServer) -> None:
+    ask(server.url)
+    assert server.requests[0].authorization == "Bearer none"
+
+
+def test_the_cloud_without_a_key_is_a_setting_error() -> None:
+    with pytest.raises(SettingError, match=r"model gpt: set OPENAI_API_KEY, or --base-url"):
+        OpenAIChat("gpt")
+
+
+def test_a_closed_model_may_be_used_again(server: ChatServer) -> None:
+    async def run() -> None:
+        model = OpenAIChat("m", server.url)
+        for _ in range(2):
+            await model.complete(HI, Sampling())
+            await model.close()
+        await model.close()
+
+    asyncio.run(run())
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "text", "finish"),
+    [
+        (chat_api.NULL_CONTENT, "", "stop"),
+        (chat_api.CUT_SHORT, "Hello", "length"),
+        (chat_api.FILTERED_ANSWER, "Hello", "content_filter"),
+    ],
+)
+def test_an_odd_answer_is_an_answer(
+    fault: Fault, text: str, finish: str, server: ChatServer
+) -> None:
+    server.reply = lambda messages: "Hello"
+    server.fail(fault)
+    said = ask(server.url)
+    assert (said.text, said.finish_reason) == (text, finish)
+
+
+@pytest.mark.parametrize("missing", ["usage", "model", "id", "created", "object"])
+def test_what_a_small_server_leaves_out_is_made_good(missing: str, server: ChatServer) -> None:
+    server.fail(Fault(change=lambda answer: {k: v for k, v in answer.items() if k != missing}))
+    said = ask(server.url)
+    assert said.model == "m"
+    assert said.usage == (Usage() if missing == "usage" else Usage(3, 4))
+
+
+# What goes wrong for good.
+
+
+FATAL = [
+    (chat_api.BAD_KEY, "401", 1),
+    (chat_api.refusal(403, "forbidden", "KEY has no access"), "has no access", 1),
+    (chat_api.UNKNOWN_MODEL, "does not exist", 1),
+    (chat_api.RATE_LIMITED, "Rate limit reached", 5),
+    (chat_api.RESET, "is the server up", 5),
+]
+FAILED = [
+    (chat_api.SERVER_ERROR, "had an error", 5),
+    (chat_api.FILTERED_PROMPT, "filtered by policy", 1),
+    (chat_api.refusal(400, "context_length", "Too\n long: KEY"), "Too long: ***", 1),
+    (Fault(502, raw=b"<html>\n<body>Bad gateway</body>"), "502", 5),
+    (chat_api.NO_CHOICE, "without a choice", 1),
+    (Fault(raw=b"null"), "without a choice", 1),
+]
+NOT_CAUGHT = pytest.mark.xfail(strict=True, reason="an answer of another form ends the run")
+OTHER_FORMS = [
+    chat_api.NOT_JSON,
+    Fault(raw=b"<html>Welcome</html>"),
+    Fault(raw=b""),
+    Fault(change=lambda answer: answer | {"choices": [{}]}),
+    Fault(change=lambda answer: answer | {"choices": [None]}),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "fault", "part", "calls"),
+    [
+        *((ModelError, *case) for case in FATAL),
+        *((CallError, *case) for case in FAILED),
+        *(pytest.param(CallError, fault, "", 1, marks=NOT_CAUGHT) for fault in OTHER_FORMS),
+    ],
+)
+def test_a_fault_that_stays_is_one_clear_line(
+    kind: type[UltraError], fault: Fault, part: str, calls: int, server: ChatServer, key: str
+) -> None:
+    server.fault_of = lambda request: fault
+    with pytest.raises(kind) as caught:
+        ask(server.url)
+    message = str(caught.value)
+    assert message.startswith("model m")
+    assert part in message
+    assert "\n" not in message
+    assert key not in message
+    assert len(server.requests) == calls
+    if kind is ModelError:
+        assert endpoint(server.url) in message
+
+
+@pytest.mark.xfail(strict=True, reason="the message of a failed call does not say where")
+def test_a_failed_call_says_where(server: ChatServer) -> None:
+    server.fail(chat_api.FILTERED_PROMPT)
+    with pytest.raises(CallError, match=re.escape(endpoint(server.url))):
+        ask(server.url)
+
+
+def test_an_answer_that_never_comes_is_a_failed_call(server: ChatServer) -> None:
+    server.fault_of = lambda request: chat_api.HANG
+    with pytest.raises(CallError, match=r"model m: no answer in 0\.05 s"):
+        ask(server.url, timeout=0.05)
+
+
+def test_an_endpoint_that_is_down_is_a_model_error() -> None:
+    url = closed_url()
+    with pytest.raises(ModelError, match=f"cannot reach {re.escape(endpoint(url))} .*--base-url"):
+        ask(url)
+
+
+# What goes wrong for a while.
+
+
+@pytest.mark.parametrize(
+    "fault", [chat_api.RATE_LIMITED, chat_api.SERVER_ERROR, chat_api.RESET], ids=str
+)
+def test_a_fault_that_passes_is_not_seen(
+    fault: Fault, server: ChatServer, waits: list[float]
+) -> None:
+    server.fail(fault, times=3)
+    assert ask(server.url).finish_reason == "stop"
+    assert len(server.requests) == 4
+    assert waits == sorted(waits)
+    assert waits[-1] > 1
+
+
+def test_a_server_that_says_when_to_come_again_is_heeded(
+    server: ChatServer, waits: list[float]
+) -> None:
+    server.fail(chat_api.rate_limited(30), times=2)
+    ask(server.url)
+    assert waits == [30, 30]
+
+
+# What nobody may see, and what tells endpoints apart.
+
+
+@pytest.mark.parametrize("url_of", [closed_url, None])
+def test_user_and_password_of_the_address_are_never_shown(
+    url_of: Callable[[], str] | None, server: ChatServer
+) -> None:
+    url = (url_of() if url_of else server.url).replace("://", "://anna:secret@")
+    server.fault_of = lambda request: chat_api.UNKNOWN_MODEL
+    model = OpenAIChat("m", url + "?token=hidden")
+    with pytest.raises(ModelError) as caught:
+        ask(url)
+    for shown in (model.identity, model.endpoint, str(caught.value)):
+        assert not re.search("anna|secret|hidden", shown)
+
+
+def test_the_identity_tells_endpoints_and_models_apart(key: str) -> None:
+    identities = {
+        OpenAIChat(name, url).identity
+        for name in ("a", "b")
+        for url in ("", "http://h/v1", "http://h:1/v1", "http://h:1/v2", "http://g:1/v1")
+    }
+    assert len(identities) == 10
+    assert not any(key in identity for identity in identities)
+
+
+@pytest.mark.xfail(strict=True, reason="an address that is none ends in a traceback, or as 'None'")
+@pytest.mark.parametrize(
+    "url", ["127.0.0.1:8000/v1", "http://127.0.0.1:99999/v1", "http://h:abc/v1"]
+)
+def test_an_address_that_is_none_is_a_setting_error(url: str) -> None:
+    with pytest.raises(SettingError, match=re.escape(url)):
+        ask(url)
+
+
+@pytest.mark.xfail(strict=True, raises=UnicodeEncodeError, reason="ends in a traceback")
+def test_a_key_that_no_header_can_carry_is_a_setting_error(
+    server: ChatServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-clé")
+    with pytest.raises(SettingError, match="OPENAI_API_KEY"):
+        ask(server.url)
+
+
+# The loopback server itself.
+
+
+def test_the_server_runs_as_a_process_of_its_own() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.servers.chat_api", "--port", "0"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        try:
+            assert ask(process.stdout.readline().strip(), times=2).text.endswith("to: Hi")
+        finally:
+            process.terminate()

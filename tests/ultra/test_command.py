@@ -1,0 +1,207 @@
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from ultra import command
+from ultra.errors import InputError, SettingError
+
+
+@dataclass(frozen=True)
+class Size:
+    """Size of a thing."""
+
+    width: int = 1
+    """How wide."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Do a thing."""
+
+    base_url: str = ""
+    """Where it is."""
+    count: int = 1
+    """How often."""
+    out: Path = Path("out")
+    """Where to."""
+    size: Size | None = None
+    """How large."""
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise SettingError(f"count: {self.count} is not 1 or more")
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Read folders."""
+
+    raw: list[Path] = command.positional()
+    count: int = 1
+    """How often."""
+
+
+@pytest.fixture
+def recipes(tmp_path: Path) -> Path:
+    (tmp_path / "five.yaml").write_text("count: 5\nsize:\n  width: 7\n")
+    return tmp_path
+
+
+def settings_file(folder: Path, text: str) -> str:
+    path = folder / "settings.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+def test_no_arguments_give_the_defaults() -> None:
+    assert command.parse(Settings, []) == Settings()
+
+
+@pytest.mark.parametrize("config", [["--config", "five"], ["--config=five"]])
+@pytest.mark.parametrize("flag_first", [True, False])
+def test_flags_win_over_the_file_whatever_their_order(
+    config: list[str], flag_first: bool, recipes: Path
+) -> None:
+    flags = ["--base-url", "http://x-y"]
+    argv = [*flags, "--count=2", *config] if flag_first else [*config, "--count=2", *flags]
+    assert command.parse(Settings, argv, recipes) == Settings("http://x-y", 2, size=Size(7))
+
+
+def test_a_value_keeps_its_dashes() -> None:
+    assert command.parse(Settings, ["--base-url=http://a--b-c"]).base_url == "http://a--b-c"
+
+
+def test_bare_words_are_the_positional_field() -> None:
+    assert command.parse(Folders, ["--count", "2", "a-b", "c"]) == Folders(
+        [Path("a-b"), Path("c")], 2
+    )
+
+
+@pytest.mark.parametrize(
+    ("argv", "parts"),
+    [
+        (["--cuont", "3"], ["cuont", "did you mean 'count'?"]),
+        (["--count", "many"], ["count", "many"]),
+        (["--count", "0"], ["count: 0 is not 1 or more"]),
+        (["--count"], ["count", "expected one argument"]),
+        (["stray"], ["stray"]),
+        (["--config", "sixth"], ["sixth", "no recipe of that name (five)"]),
+        (["--config", "gone.yaml"], ["gone.yaml"]),
+        (["--config"], ["config"]),
+    ],
+)
+def test_a_wrong_setting_is_named_in_one_line(
+    argv: list[str], parts: list[str], recipes: Path
+) -> None:
+    with pytest.raises(SettingError) as caught:
+        command.parse(Settings, argv, recipes)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert all(part in message for part in parts), message
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("cuont: 5\n", "did you mean 'count'?"),
+        ("count: many\n", "count"),
+        ("count: [5\n", "config"),
+        ("- a\n", "config"),
+        pytest.param(
+            "size:\n  widht: 5\n",
+            "did you mean 'width'?",
+            marks=pytest.mark.xfail(strict=True, reason="names no nearest key below another key"),
+        ),
+        pytest.param(
+            "count: null\n",
+            "count",
+            marks=pytest.mark.xfail(
+                strict=True, raises=TypeError, reason="null passes for a number"
+            ),
+        ),
+    ],
+)
+def test_a_wrong_file_is_a_setting_error(text: str, part: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingError) as caught:
+        command.parse(Settings, ["--config", settings_file(tmp_path, text)])
+    assert part in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.xfail(strict=True, reason="the parser's message does not say which file")
+@pytest.mark.parametrize("text", ["count: [5\n", "- a\n", ""])
+def test_an_unreadable_settings_file_is_named(text: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match=r"settings\.yaml"):
+        command.parse(Settings, ["--config", settings_file(tmp_path, text)])
+
+
+def test_help_shows_flags_with_dashes_and_their_meaning(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit:
+        command.parse(Settings, ["--help"])
+    shown = capsys.readouterr().out
+    assert exit.value.code == 0
+    assert "--base-url" in shown
+    assert "--base_url" not in shown
+    assert "Where it is." in shown
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (InputError("raw: no such folder"), 2, "error: raw: no such folder"),
+        (OSError(28, "No space left on device"), 2, "error: [Errno 28] No space left on device"),
+        (KeyboardInterrupt(), 130, "interrupted: run the same command again to go on from here"),
+        (None, 0, ""),
+    ],
+)
+def test_a_command_ends_with_one_line_and_a_code(
+    error: BaseException | None,
+    code: int,
+    line: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("sys.argv", ["command", "--count", "2"])
+
+    def run(settings: Settings) -> None:
+        assert settings.count == 2
+        if error:
+            raise error
+
+    with pytest.raises(SystemExit) as exit:
+        command.main(Settings, run)
+    assert exit.value.code == code
+    assert capsys.readouterr().err.strip() == line
+
+
+def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["command"])
+
+    def run(settings: Settings) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        command.main(Settings, run)
+
+
+def test_a_reader_that_leaves_early_is_no_error() -> None:
+    code = (
+        "from tests.ultra.test_command import Settings\n"
+        "from ultra import command\n"
+        "def run(settings):\n"
+        "    while True: print('line')\n"
+        "command.main(Settings, run)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == b"line\n"
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
