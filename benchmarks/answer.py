@@ -75,7 +75,7 @@ async def _answer_all(
         try:
             await pool.for_each(suite.questions, work, settings.concurrency)
         finally:
-            await model.close()
+            await asked.close()
         journal.log_run()
     return [rows[question.id] for question in suite.questions]
 

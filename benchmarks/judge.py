@@ -138,7 +138,7 @@ async def _judge_all(
         try:
             await pool.for_each(pairs, work, concurrency)
         finally:
-            await judging.close()
+            await asked.close()
         journal.log_run()
     return [rows[pair.question.id, pair.order] for pair in pairs]
 

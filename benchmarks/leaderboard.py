@@ -104,8 +104,10 @@ def markdown(table: pd.DataFrame) -> str:
 
 
 def _cell(value: Any) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
     if isinstance(value, float):
-        return "" if math.isnan(value) else f"{value:.1f}"
+        return f"{value:.1f}"
     return " ".join(str(value).split()).replace("|", "\\|")
 
 

@@ -71,7 +71,7 @@ def read_judgments(path: Path) -> list[dict[str, Any]]:
         if wrong:
             raise InputError(f"{path}: row {number} is no judgment: see its {', '.join(wrong)}")
         if row["verdict"] not in ("model", "baseline", "tie", "unscored"):
-            raise InputError(f"{path}: row {number} has no verdict but {row['verdict']!r}")
+            raise InputError(f"{path}: row {number} is no judgment: see its verdict")
         if not all(type(tokens) is int for tokens in row["usage"].values()):
             raise InputError(f"{path}: row {number} is no judgment: see its usage")
     if not rows:

@@ -15,7 +15,7 @@ from ultra.schema import Conversation
 
 STEP = "exact duplicates"
 
-_LONGEST = "turns DESC, length DESC, content, source"
+_LONGEST = "turns DESC, length DESC, content, source, row"
 _RANK = """
 UPDATE kept SET reason = ?, winner = ranked.winner FROM (
     SELECT number, first_value(number) OVER (PARTITION BY {key} ORDER BY {order}) AS winner
@@ -33,6 +33,10 @@ WHERE reason IS NULL AND content IN (
     SELECT prefix.content FROM prefix JOIN kept AS longer ON longer.number = prefix.number
     WHERE longer.reason IS NULL OR longer.reason = 'prefix'
 )
+"""
+_FOLLOW = """
+UPDATE kept SET winner = next.winner FROM kept AS next
+WHERE next.number = kept.winner AND next.winner IS NOT NULL
 """
 _REPORT = """
 INSERT INTO dropped
@@ -61,9 +65,11 @@ def drop_duplicates(spool: Spool, ledger: Ledger) -> None:
     ledger.enter(STEP, count)
     spool.db.execute("CREATE INDEX prefix_content ON prefix (content)")
     spool.db.execute(_RANK.format(key="id", order=_LONGEST), ("same_id",))
-    spool.db.execute(_RANK.format(key="content", order="id, source"), ("same_text",))
-    order = "longer.turns DESC, longer.length DESC, longer.id, longer.source"
+    spool.db.execute(_RANK.format(key="content", order="id, source, row"), ("same_text",))
+    order = "longer.turns DESC, longer.length DESC, longer.id, longer.source, longer.row"
     spool.db.execute(_PREFIX.format(order=order))
+    for _ in range(2):  # a winner may itself have given way by a later rule, and that one again
+        spool.db.execute(_FOLLOW)
     spool.db.execute(_REPORT, (STEP,))
     query = "SELECT reason, count(*) FROM kept WHERE reason IS NOT NULL GROUP BY reason"
     for reason, found in spool.db.execute(query).fetchall():

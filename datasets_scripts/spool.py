@@ -75,7 +75,7 @@ class Spool:
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """The rows still kept, by id, then content."""
-        query = "SELECT row FROM kept WHERE reason IS NULL ORDER BY id, content, source"
+        query = "SELECT row FROM kept WHERE reason IS NULL ORDER BY id, content, source, row"
         for (row,) in self.db.execute(query):
             yield orjson.loads(row)
 

@@ -27,6 +27,8 @@ def render(manifest: dict[str, Any], template: Prompt) -> str:
     if len(parts) != 3 or parts[0]:
         raise InputError(f"{template.name}: starts with no YAML front matter between two '---'")
     front = yaml.safe_load(parts[1]) | _dataset_yaml(manifest)
+    if manifest.get("demo"):
+        front["tags"] = [*front.get("tags", []), "demo"]
     body = Prompt(template.name, parts[2])
     figures = {
         "version": manifest["version"],
@@ -71,9 +73,11 @@ def _dataset_yaml(manifest: dict[str, Any]) -> dict[str, Any]:
         ]
         features = schema.columns(manifest["corpus"])
         infos.append({"config_name": config, "features": features, "splits": sizes})
-    tags = {"tags": ["demo"]} if manifest.get("demo") else {}
-    size = {"size_categories": [_size_category(rows)]}
-    return {**tags, **size, "configs": configs, "dataset_info": infos}
+    return {
+        "size_categories": [_size_category(rows)],
+        "configs": configs,
+        "dataset_info": infos,
+    }
 
 
 def _size_category(rows: int) -> str:

@@ -13,6 +13,11 @@ if TYPE_CHECKING:  # importing openai costs a second that --help and a resumed r
     from openai import AsyncOpenAI
 
 
+CLOUD = "https://api.openai.com/v1"
+RETRIES = 4
+"""How often a call is tried again by the openai package before it counts as failed."""
+
+
 @dataclass(frozen=True)
 class Sampling:
     """How a completion is drawn. ``temperature`` 0 is greedy."""
@@ -27,6 +32,11 @@ class Sampling:
     """Seed sent to the endpoint, where it takes one."""
     sample: int = 0
     """Which of several draws with the same sampling this is."""
+
+    @property
+    def draw(self) -> int:
+        """The seed of this one draw, as it is sent."""
+        return (self.seed + 104_729 * self.sample) % 2**31
 
 
 @dataclass(frozen=True)
@@ -79,93 +89,98 @@ class OpenAIChat:
     """Any OpenAI-compatible endpoint. The key comes from ``OPENAI_API_KEY`` and goes nowhere else.
 
     Raises:
-        SettingError: on creation, if the cloud endpoint is meant and no key is set.
+        SettingError: on creation, if the endpoint is no address, or needs a key that is not set.
     """
 
     def __init__(self, name: str, base_url: str = "", timeout: float = 600.0) -> None:
         self.name = name
-        self.base_url = base_url or os.environ.get("OPENAI_BASE_URL", "")
-        if not self.base_url and not os.environ.get("OPENAI_API_KEY"):
+        self._url = _endpoint(base_url or os.environ.get("OPENAI_BASE_URL", "") or CLOUD)
+        self._key = os.environ.get("OPENAI_API_KEY", "")
+        if self._url == CLOUD and not self._key:
             raise SettingError(
                 f"model {name}: set OPENAI_API_KEY, or --base-url (OPENAI_BASE_URL) "
                 "for an endpoint of your own"
             )
+        if not self._key.isascii():
+            raise SettingError("OPENAI_API_KEY: holds a character that no key has; copy it again")
         self._timeout = timeout
         self._client: AsyncOpenAI | None = None
 
     @property
     def identity(self) -> str:
-        return f"openai {self.endpoint} {self.name}"
-
-    @property
-    def endpoint(self) -> str:
-        """Host, port and path of the endpoint; without user, password or query."""
-        url = urlsplit(self.base_url or "https://api.openai.com/v1")
-        port = f":{url.port}" if url.port else ""
-        return f"{url.hostname}{port}{url.path}"
+        return f"openai {self._url} {self.name}"
 
     async def complete(self, messages: list[Message], sampling: Sampling) -> Completion:
         import openai
 
+        place = f"model {self.name} at {self._url}"
         try:
             answer = await self._open().chat.completions.create(**self._body(messages, sampling))
+            return self._read(answer)
         except (
             openai.AuthenticationError,
             openai.PermissionDeniedError,
             openai.NotFoundError,
+            openai.RateLimitError,
         ) as error:
-            raise ModelError(f"model {self.name} at {self.endpoint}: {_say(error)}") from error
+            raise ModelError(f"{place}: {self._say(error)}") from error
         except openai.APITimeoutError as error:
-            raise CallError(f"model {self.name}: no answer in {self._timeout:g} s") from error
+            tries = f"{RETRIES + 1} tries of {self._timeout:g} s"
+            raise CallError(f"{place}: no answer in {tries}") from error
         except openai.APIConnectionError as error:
+            why = self._say(error.__cause__ or error)
             raise ModelError(
-                f"model {self.name}: cannot reach {self.endpoint} "
-                f"({error.__cause__ or error}); is the server up and --base-url right?"
+                f"{place}: cannot be reached ({why}); is it up, and --base-url right?"
             ) from error
-        except openai.RateLimitError as error:
-            raise ModelError(f"model {self.name} at {self.endpoint}: {_say(error)}") from error
         except openai.OpenAIError as error:
-            raise CallError(f"model {self.name}: {_say(error)}") from error
-        return self._read(answer)
+            raise CallError(f"{place}: {self._say(error)}") from error
+        except (ValueError, AttributeError, TypeError) as error:
+            raise CallError(f"{place}: its answer is no chat completion ({error})") from error
 
     def _open(self) -> "AsyncOpenAI":
         if self._client is None:
             from openai import AsyncOpenAI
 
-            # An endpoint of one's own often takes any key, but the client insists on one.
-            key = os.environ.get("OPENAI_API_KEY") or "none"
             self._client = AsyncOpenAI(
-                api_key=key, base_url=self.base_url or None, timeout=self._timeout, max_retries=4
+                api_key=self._key
+                or "none",  # one's own endpoint takes any, but the client wants one
+                base_url=self._url,
+                timeout=self._timeout,
+                max_retries=RETRIES,
             )
         return self._client
 
     def _body(self, messages: list[Message], sampling: Sampling) -> dict[str, Any]:
         # The cloud's newer models refuse max_tokens; other servers know nothing else.
-        limit = "max_tokens" if self.base_url else "max_completion_tokens"
+        limit = "max_completion_tokens" if self._url == CLOUD else "max_tokens"
         return {
             "model": self.name,
             "messages": messages,
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
-            "seed": sampling.seed + sampling.sample,
+            "seed": sampling.draw,
             limit: sampling.max_tokens,
         }
 
     def _read(self, answer: Any) -> Completion:
-        choices = getattr(answer, "choices", None)
-        if not choices:
-            raise CallError(f"model {self.name}: the endpoint answered without a choice")
-        choice = choices[0]
-        usage = getattr(answer, "usage", None)
+        choice = answer.choices[0] if answer.choices else None
+        text = "" if choice is None else choice.message.content or ""
+        if choice is None or not isinstance(text, str):
+            raise ValueError("no choice" if choice is None else "its content is no text")
+        counts = [
+            getattr(answer.usage, name, 0) or 0 for name in ("prompt_tokens", "completion_tokens")
+        ]
         return Completion(
-            text=jsonl.scrub(choice.message.content or ""),
+            text=jsonl.scrub(text),
             finish_reason=jsonl.scrub(choice.finish_reason or ""),
             model=jsonl.scrub(answer.model or self.name),
-            usage=Usage(
-                getattr(usage, "prompt_tokens", 0) or 0,
-                getattr(usage, "completion_tokens", 0) or 0,
-            ),
+            usage=Usage(*counts),
         )
+
+    def _say(self, error: BaseException) -> str:
+        """What went wrong on one line, and never the key that an endpoint may quote."""
+        text = " ".join(str(getattr(error, "message", "") or error).split())
+        return (text.replace(self._key, "***") if self._key else text)[:300]
 
     async def close(self) -> None:
         if self._client is not None:
@@ -173,8 +188,22 @@ class OpenAIChat:
             self._client = None
 
 
-def _say(error: Exception) -> str:
-    """What the endpoint said, on one line, and never the key that it may quote."""
-    text = " ".join(str(getattr(error, "message", "") or error).split())
-    key = os.environ.get("OPENAI_API_KEY")
-    return text.replace(key, "***")[:300] if key else text[:300]
+def _endpoint(address: str) -> str:
+    """Check an address and bring it into one form.
+
+    Raises:
+        SettingError: it is none, or holds a user or password, which would end up in logs.
+    """
+    try:
+        url = urlsplit(address)
+        good = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+        secret = url.username is not None or url.password is not None or bool(url.query)
+    except ValueError:
+        good, secret = False, "@" in address
+    if secret:
+        raise SettingError(
+            "base_url: holds a user, password or query; put the key into OPENAI_API_KEY"
+        )
+    if not good:
+        raise SettingError(f"base_url: {address!r} is not like http://host:port/v1")
+    return address.rstrip("/")

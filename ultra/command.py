@@ -15,11 +15,13 @@ import difflib
 import os
 import re
 import sys
+import typing
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import jsonargparse
+import yaml
 
 from ultra.errors import SettingError, UltraError
 
@@ -63,6 +65,7 @@ def parse(settings: type[S], argv: Sequence[str], recipes: Path | None = None) -
     try:
         values = parser.parse_args(_config_first(argv, recipes))
         values.pop("config")
+        _refuse_null(settings, values)
         return settings(**vars(parser.instantiate(values)))
     except jsonargparse.ArgumentError as error:
         message = " ".join(str(error).split())
@@ -77,7 +80,7 @@ def main(settings: type[S], run: Callable[[S], object], recipes: Path | None = N
         run(parse(settings, sys.argv[1:], recipes))
         code = 0
     except UltraError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         code = 2
     except BrokenPipeError:  # whoever read our output, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -109,12 +112,29 @@ def _config_first(argv: Sequence[str], recipes: Path | None) -> list[str]:
 
 
 def _find_config(name: str, recipes: Path | None) -> str:
-    if recipes is None or Path(name).exists() or "/" in name or name.endswith(".yaml"):
-        return name
-    if not (recipes / f"{name}.yaml").exists():
-        known = ", ".join(sorted(path.stem for path in recipes.glob("*.yaml")))
-        raise SettingError(f"--config {name}: no such file, and no recipe of that name ({known})")
-    return str(recipes / f"{name}.yaml")
+    path = Path(name)
+    if recipes is not None and not path.exists() and "/" not in name and not path.suffix:
+        path = recipes / f"{name}.yaml"
+        if not path.exists():
+            known = ", ".join(sorted(path.stem for path in recipes.glob("*.yaml")))
+            raise SettingError(
+                f"--config {name}: no such file, and no recipe of that name ({known})"
+            )
+    try:
+        written = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        why = " ".join(str(error).split())
+        raise SettingError(f"--config {name}: cannot be read ({why})") from error
+    if not isinstance(written, dict):
+        raise SettingError(f"--config {name}: holds no settings, lines of 'name: value'")
+    return str(path)
+
+
+def _refuse_null(settings: type[Any], values: jsonargparse.Namespace) -> None:
+    """``null`` in a config file passes for any type; here it is only let through where it fits."""
+    for name, kind in typing.get_type_hints(settings).items():
+        if getattr(values, name, "") is None and type(None) not in typing.get_args(kind):
+            raise SettingError(f"{name}: null is not a {getattr(kind, '__name__', kind)}")
 
 
 def _nearest(message: str, known: list[str]) -> str:

@@ -2,7 +2,7 @@
 
 It is deterministic, plays assistant, simulated user and judge, and is told apart from a real model
 in every row, card and table by its name, ``demo``. Which part it plays it reads in the system
-message, which is ours; nothing in a user's or an answer's text can change it.
+message's first line, which is ours; nothing in anybody's text can change it.
 """
 
 import re
@@ -16,7 +16,7 @@ VERSION = 1
 """Part of the identity: goes up whenever any output changes, so that journals never mix."""
 
 PLAYS_USER = "you play the user"
-JUDGES = "[[A]]"
+JUDGES = "you are an impartial judge"
 
 _OPENERS = (
     "A good way into {topic} is to start small.",
@@ -74,10 +74,11 @@ class DemoChat:
 
     async def complete(self, messages: list[Message], sampling: Sampling) -> Completion:
         system = messages[0]["content"] if messages[0]["role"] == "system" else ""
+        part = system.partition("\n")[0].lower()  # further down it may quote what it is about
         draw = int(jsonl.digest([messages, sampling.seed, sampling.sample]), 16)
-        if JUDGES in system:
+        if JUDGES in part:
             text = _judge(messages[-1]["content"])
-        elif PLAYS_USER in system.lower():
+        elif PLAYS_USER in part:
             text = _ask(messages, draw)
         else:
             text = _answer(messages, draw)

@@ -1,5 +1,6 @@
 """Files that are whole or not there: write to a temporary name, fsync, rename."""
 
+import glob
 import hashlib
 import os
 from collections.abc import Iterator
@@ -13,10 +14,11 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
     """Open ``path`` for writing; it appears, complete and durable, when the block ends well.
 
     After an exception in the block the old file, if any, is untouched and nothing is left behind.
-    What a killed process left is replaced by the next one that writes the same file.
+    What a killed process left is swept up by the next one that writes the same file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
+    _sweep(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
             yield file
@@ -26,6 +28,17 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
         sync_directory(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _sweep(path: Path) -> None:
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        writer = left.suffixes[-2][1:]
+        if (
+            writer.isdecimal()
+            and not Path("/proc", writer).exists()
+            and Path("/proc/self").exists()
+        ):
+            left.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

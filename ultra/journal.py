@@ -146,7 +146,8 @@ class Journaled:
             return found
         if key not in self._flying:
             self._flying[key] = asyncio.create_task(self._call(key, messages, sampling))
-        return await self._flying[key]
+        # Shielded, because whoever else waits for this call still wants it.
+        return await asyncio.shield(self._flying[key])
 
     async def _call(self, key: str, messages: list[Message], sampling: Sampling) -> Completion:
         try:
@@ -155,4 +156,9 @@ class Journaled:
             del self._flying[key]
 
     async def close(self) -> None:
+        """Give up what is still in flight, and close the model."""
+        flying = list(self._flying.values())
+        for task in flying:
+            task.cancel()
+        await asyncio.gather(*flying, return_exceptions=True)
         await self.model.close()

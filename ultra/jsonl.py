@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -13,6 +14,9 @@ import zstandard
 from ultra.errors import InputError
 from ultra.files import atomic
 
+BROKEN = (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError)
+"""What reading a damaged gzip or zstd file raises."""
+
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 
@@ -20,7 +24,8 @@ def open_binary(path: Path) -> BinaryIO:
     """Open a file for reading; gzip and zstd are recognised by their first bytes, not by name.
 
     Raises:
-        InputError: the file is not there or cannot be read.
+        InputError: the file is not there or cannot be read. While reading, one of ``BROKEN`` is
+            raised if a compressed file is damaged or breaks off.
     """
     try:
         file = path.open("rb")
@@ -32,8 +37,40 @@ def open_binary(path: Path) -> BinaryIO:
         file.close()
         return cast(BinaryIO, gzip.open(path))
     if magic == _ZSTD:
-        return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(file, closefd=True))
+        return io.BufferedReader(_Zstd(file))
     return file
+
+
+class _Zstd(io.RawIOBase):
+    """A zstd file that says so when it breaks off; zstandard's reader just ends early."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._frame = zstandard.ZstdDecompressor().decompressobj()
+        self._ready = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._ready:
+            if self._frame.eof:
+                rest = self._frame.unused_data or self._file.read(2**17)
+                if not rest:
+                    return 0
+                self._frame = zstandard.ZstdDecompressor().decompressobj()
+            else:
+                rest = self._file.read(2**17)
+                if not rest:
+                    raise EOFError("the zstd stream breaks off")
+            self._ready = self._frame.decompress(rest)
+        size = min(len(buffer), len(self._ready))
+        buffer[:size], self._ready = self._ready[:size], self._ready[size:]
+        return size
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 def read(path: Path) -> Iterator[dict[str, Any]]:
@@ -43,7 +80,16 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
         InputError: names the file and line that is not a JSON object.
     """
     with open_binary(path) as file:
-        for number, line in enumerate(file, 1):
+        lines = enumerate(file, 1)
+        while True:
+            try:
+                number, line = next(lines)
+            except StopIteration:
+                return
+            except BROKEN as error:
+                raise InputError(
+                    f"{path}: damaged or breaks off ({error}); get it again"
+                ) from error
             if not line.strip():
                 continue
             try:

@@ -49,21 +49,25 @@ class LocalChat:
             return await asyncio.to_thread(self._generate, messages, sampling)
 
     def _generate(self, messages: list[Message], sampling: Sampling) -> Completion:
-        import torch
-
         model, tokenizer = self._load()
-        encoded: Any = tokenizer.apply_chat_template(
-            [dict(turn) for turn in messages],
-            add_generation_prompt=True,
-            return_dict=True,
-            return_tensors="pt",
-            sanitize_control_tokens=True,  # a text that spells a control token stays text
-        )
+        import torch
+        from jinja2 import TemplateError
+
+        try:
+            encoded: Any = tokenizer.apply_chat_template(
+                [dict(turn) for turn in messages],
+                add_generation_prompt=True,
+                return_dict=True,
+                return_tensors="pt",
+                sanitize_control_tokens=True,  # a text that spells a control token stays text
+            )
+        except TemplateError as error:
+            raise CallError(f"model {self.name}: its chat template refuses ({error})") from error
         prompt = encoded["input_ids"].shape[1]
         room = int(getattr(model.config, "max_position_embeddings", 0) or 2**20) - prompt
         if room < 1:
             raise CallError(f"model {self.name}: {prompt} tokens leave no room for an answer")
-        torch.manual_seed(sampling.seed + sampling.sample)
+        torch.manual_seed(sampling.draw)
         draw = {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
         with torch.inference_mode():
             output: Any = model.generate(
@@ -85,6 +89,7 @@ class LocalChat:
     def _load(self) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
         if self._loaded is None:
             try:
+                from safetensors import SafetensorError
                 from transformers import AutoModelForCausalLM, AutoTokenizer
             except ImportError as error:
                 raise SettingError(
@@ -94,8 +99,9 @@ class LocalChat:
             try:
                 tokenizer = AutoTokenizer.from_pretrained(self.path)
                 model = AutoModelForCausalLM.from_pretrained(self.path, device_map="auto")
-            except (OSError, ValueError) as error:
-                raise ModelError(f"{self.path}: not a usable checkpoint ({error})") from error
+            except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+                why = " ".join(str(error).split())[:300]
+                raise ModelError(f"{self.path}: not a usable checkpoint ({why})") from error
             if not tokenizer.chat_template:
                 raise ModelError(f"{self.path}: the tokenizer has no chat template")
             self._loaded = model.eval(), tokenizer

@@ -46,7 +46,10 @@ class _Shards:
             self._file = self._part(len(self.files)).open("wb")
             self._hash = hashlib.sha256()
             self._rows = self._bytes = 0
-        line = jsonl.dump(row)
+        try:
+            line = jsonl.dump(row)
+        except TypeError as error:  # half a surrogate pair: what reads it must scrub it
+            raise InputError(f"row {row.get('id')!r}: cannot be written ({error})") from error
         self._file.write(line)
         self._hash.update(line)
         self._rows += 1
@@ -63,6 +66,10 @@ class _Shards:
             final = self._part(number).rename(self.directory / name)
             entry["path"] = final.relative_to(root).as_posix()
         return [{"path": entry.pop("path"), **entry} for entry in self.files]
+
+    def discard(self) -> None:
+        if self._file is not None:
+            self._file.close()
 
     def _part(self, number: int) -> Path:
         return self.directory / f"{self.stem}-{number:05d}.part"
@@ -122,6 +129,8 @@ class Writer:
         return self
 
     def __exit__(self, *_: object) -> None:
+        for shards in (self._dropped, *self._splits.values()):
+            shards.discard()
         shutil.rmtree(self._partial, ignore_errors=True)  # gone already if it was finished
 
     def finish(self, made: Manifest, template: Prompt) -> Manifest:
@@ -203,9 +212,15 @@ def read_manifest(path: Path) -> Manifest:
         raise InputError(f"{path}: not a complete release (no {MANIFEST})") from error
     except (OSError, orjson.JSONDecodeError) as error:
         raise InputError(f"{path / MANIFEST}: cannot be read ({error})") from error
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), list):
+    if not isinstance(manifest, dict) or not _lists_files(manifest.get("files")):
         raise InputError(f"{path / MANIFEST}: not the manifest of a release")
     return manifest
+
+
+def _lists_files(entries: Any) -> bool:
+    return isinstance(entries, list) and all(
+        isinstance(entry, dict) and {"path", "bytes", "sha256"} <= entry.keys() for entry in entries
+    )
 
 
 def verify(path: Path) -> Manifest:
@@ -256,5 +271,6 @@ def is_built(path: Path, identity: Manifest) -> bool:
 
 def load_line(path: Path, config: str, split: str = "train") -> str:
     """The line of Python that loads a release."""
-    call = f'load_dataset("{path}", "{config}", split="{split}")'
+    quoted = orjson.dumps(str(path)).decode()
+    call = f'load_dataset({quoted}, "{config}", split="{split}")'
     return f"from datasets import load_dataset; dialogs = {call}"

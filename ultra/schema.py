@@ -66,7 +66,7 @@ def root_id(messages: list[Message]) -> str:
     Versions, continuations and branches of one chat share it, and so land in the same split.
     """
     first = next((turn["content"] for turn in messages if turn["role"] == "user"), "")
-    return xxhash.xxh3_128_hexdigest(" ".join(first.split()).casefold().encode("utf-8"))
+    return xxhash.xxh3_128_hexdigest(" ".join(first.split()).casefold().encode("utf-8", "replace"))
 
 
 def split_of(root: str, test_share: float) -> Literal["train", "test"]:
@@ -109,6 +109,8 @@ def check(row: dict[str, Any], corpus: str) -> None:
     for name, kind in types.items():
         if type(row[name]) is not kind:
             raise InputError(f"row {row['id']!r}: column {name} is not {kind.__name__}")
+        if kind is int and not -(2**63) <= row[name] < 2**63:
+            raise InputError(f"row {row['id']!r}: column {name} does not fit 64 bits")
     for turn in row["messages"]:
         if list(turn) != ["role", "content"] or turn["role"] not in ROLES:
             raise InputError(f"row {row['id']!r}: a message is not a role and its content")

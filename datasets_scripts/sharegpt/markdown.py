@@ -6,7 +6,7 @@ is escaped only where it would otherwise become markup.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import count
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
@@ -29,6 +29,7 @@ _CONTAINERS = {
     "dd",
     "dt",
 }
+_ROW_GROUPS = {"thead", "tbody", "tfoot"}
 _BLOCKS = {"p", "pre", "blockquote", "table", "hr", *_HEADINGS, *_LISTS, *_CONTAINERS}
 _MARKS = {"strong": "**", "b": "**", "em": "*", "i": "*", "del": "~~", "s": "~~", "strike": "~~"}
 _KEPT_TAGS = {"sub", "sup", "kbd", "mark", "u"}
@@ -58,7 +59,7 @@ _LINE_MARKUP = re.compile(
 def to_markdown(html: str) -> str:
     """Convert one model turn. Never raises; text is neither lost nor invented."""
     body = LexborHTMLParser(html.replace("\x00", "\N{REPLACEMENT CHARACTER}")).body
-    return "\n\n".join(_blocks(body, 0)) if body is not None else ""
+    return "\n\n".join(_blocks(_children(body), 0)) if body is not None else ""
 
 
 def _children(node: LexborNode) -> Iterator[LexborNode]:
@@ -68,12 +69,12 @@ def _children(node: LexborNode) -> Iterator[LexborNode]:
         child = child.next
 
 
-def _blocks(node: LexborNode, depth: int) -> list[str]:
-    """The block elements of a node; loose text between them becomes paragraphs."""
+def _blocks(nodes: Iterable[LexborNode], depth: int) -> list[str]:
+    """The block elements among nodes; loose text between them becomes paragraphs."""
     blocks: list[str] = []
     run: list[str] = []
     marker = ""  # of the list just before, so that the next one does not continue it
-    for child in _children(node):
+    for child in nodes:
         tag = child.tag or ""
         if _is_display(child) and _formula(child):
             _flush(run, blocks)
@@ -110,13 +111,17 @@ def _block(node: LexborNode, tag: str, depth: int) -> list[str]:
         text = _one_line(_inlines(node, depth))
         return [f"{'#' * _HEADINGS[tag]} {text}"] if text else []
     if tag == "blockquote":
-        quoted = "\n\n".join(_blocks(node, depth))
-        return ["\n".join(f"> {line}".rstrip(" ") for line in quoted.split("\n"))] if quoted else []
+        quoted = "\n\n".join(_blocks(_children(node), depth))
+        return (
+            ["\n".join(f"> {line}" if line else ">" for line in quoted.split("\n"))]
+            if quoted
+            else []
+        )
     if tag == "table":
         return _table(node, depth)
     if tag == "hr":
         return ["---"]
-    return _blocks(node, depth)
+    return _blocks(_children(node), depth)
 
 
 def _next_marker(tag: str, before: str) -> str:
@@ -128,10 +133,9 @@ def _next_marker(tag: str, before: str) -> str:
 
 def _list(node: LexborNode, marker: str, depth: int) -> list[str]:
     start = node.attributes.get("start") or ""
-    numbers = count(int(start) if start.isdigit() and len(start) < 10 else 1)
-    items = [child for child in _children(node) if child.tag == "li"]
-    stray = [child for child in _children(node) if child.tag != "li"]
-    loose = any(child.tag == "p" for item in items for child in _children(item))
+    numbers = count(int(start) if re.fullmatch(r"[0-9]{1,9}", start) else 1)
+    items = _items(node)
+    loose = any(child.tag == "p" for item in items for part in item for child in _children(part))
     rendered = []
     for item in items:
         bullet = f"{next(numbers)}{marker} " if node.tag == "ol" else f"{marker} "
@@ -139,14 +143,26 @@ def _list(node: LexborNode, marker: str, depth: int) -> list[str]:
         blocks = _item_blocks(item, depth)
         body = ("\n\n" if loose else "\n").join(blocks)
         rendered.append((bullet + re.sub(r"\n(?=[^\n])", "\n" + indent, body)).rstrip())
-    lists = [("\n\n" if loose else "\n").join(rendered)] if rendered else []
-    lost = _paragraph("".join(_inline(child, depth) for child in stray))
-    return [*lists, *([lost] if lost else [])]
+    return [("\n\n" if loose else "\n").join(rendered)] if rendered else []
 
 
-def _item_blocks(item: LexborNode, depth: int) -> list[str]:
-    blocks = _blocks(item, depth)
-    first = next((child for child in _children(item) if child.tag in ("p", "input")), None)
+def _items(node: LexborNode) -> list[list[LexborNode]]:
+    """The items of a list; what stands between two, such as a nested list, ends the first."""
+    items: list[list[LexborNode]] = []
+    for child in _children(node):
+        if child.tag == "li" or not items:
+            if child.tag != "-text" or (child.text_content or "").strip():
+                items.append([child])
+        else:
+            items[-1].append(child)
+    return items
+
+
+def _item_blocks(item: list[LexborNode], depth: int) -> list[str]:
+    head = item[0]
+    inside = list(_children(head)) if head.tag == "li" else [head]
+    blocks = _blocks([*inside, *item[1:]], depth)
+    first = next((child for child in inside if child.tag in ("p", "input")), None)
     box = first.child if first is not None and first.tag == "p" else first
     if box is not None and box.tag == "input" and box.attributes.get("type") == "checkbox":
         done = "x" if "checked" in box.attributes else " "
@@ -160,7 +176,7 @@ def _item_blocks(item: LexborNode, depth: int) -> list[str]:
 
 def _code_block(node: LexborNode) -> str:
     """A fenced block: the text of ``<code>`` as it is, without bar, button and colours."""
-    code = node.css_first("code")
+    code = _only_code(node)
     text = (code if code is not None else node).text()
     label = re.search(r"language-([\w+#.-]+)", (code.attributes.get("class") or "") if code else "")
     language = label[1] if label else _bar_label(node) if code is not None else ""
@@ -169,6 +185,15 @@ def _code_block(node: LexborNode) -> str:
     return (
         f"{fence}{language}\n{text}{'' if text.endswith(chr(10)) or not text else chr(10)}{fence}"
     )
+
+
+def _only_code(node: LexborNode) -> LexborNode | None:
+    """The one ``<code>`` of a block, beside which only the page's bar stands; else nothing."""
+    codes = node.css("code")
+    loose = any(
+        child.tag == "-text" and (child.text_content or "").strip() for child in _children(node)
+    )
+    return codes[0] if len(codes) == 1 and not loose else None
 
 
 def _bar_label(node: LexborNode) -> str:
@@ -180,15 +205,18 @@ def _bar_label(node: LexborNode) -> str:
 
 
 def _table(node: LexborNode, depth: int) -> list[str]:
-    rows = [[cell for cell in _children(row) if cell.tag in {"th", "td"}] for row in node.css("tr")]
+    parts = list(_children(node))
+    parts += [row for part in parts if part.tag in _ROW_GROUPS for row in _children(part)]
+    rows = [[cell for cell in _children(row) if cell.tag in {"th", "td"}] for row in parts]
     rows = [row for row in rows if row]
+    caption = _blocks([part for part in parts if part.tag == "caption"], depth)
     if not rows:
-        return []
+        return caption
     width = max(len(row) for row in rows)
     lines = [_row([_cell(cell, depth) for cell in row], width) for row in rows]
     ruler = [_ALIGN[(cell.attributes.get("align") or "").lower()] for cell in rows[0]]
     ruler += ["---"] * (width - len(ruler))
-    return ["\n".join([lines[0], _row(ruler, width), *lines[1:]])]
+    return [*caption, "\n".join([lines[0], _row(ruler, width), *lines[1:]])]
 
 
 _ALIGN = {"": "---", "left": ":---", "center": ":---:", "right": "---:", "justify": "---"}

@@ -2,36 +2,36 @@
 
 - ``*.html``: a page with a ``__NEXT_DATA__`` script that holds
   ``props.pageProps.content.items[{from, value}]``;
-- ``*.json``: an array of ``{id, conversations: [{from, value}]}`` of any size, or one such object;
-- ``*.jsonl``: one such object a line.
+- ``*.json`` or ``*.jsonl``: ``{id, conversations: [{from, value}]}``, in an array of any size, one
+  a line, or one alone; which of these it is, is found by looking.
 
 Any of them may be gzip or zstd. A bad page or row comes out as :class:`Unreadable` with its reason.
 """
 
-import gzip
 import json
 import os
 import re
-import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import ijson
 import orjson
 import xxhash
-import zstandard
 
 from datasets_scripts.pipeline import Drop
 from ultra import jsonl
 from ultra.errors import InputError
 
 _NAME = re.compile(r"\.(html?|jsonl?)(\.gz|\.zst)?$", re.IGNORECASE)
+_PAGE = re.compile(r"\.html?(\.gz|\.zst)?$", re.IGNORECASE)
 _SCRIPT = b'<script id="__NEXT_DATA__"'
+_BAD = object()
 _LOOKAHEAD = 100
-_BROKEN_ARCHIVE = (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError)
+_CHUNK = 2**20
+_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:(")|\\?\Z)|[\[\]{},]', re.DOTALL)
+"""A string, whole or running into the end of the text; or what separates values."""
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -80,12 +80,12 @@ class RawInput:
         root = self.path if self.path.is_dir() else self.path.parent
         for file in self.files:
             source = jsonl.scrub(file.relative_to(root).as_posix())
-            if ".htm" in file.name.lower():
+            if _PAGE.search(file.name):
                 yield self._read_page(file, source)
             else:
                 try:
                     yield from self._read_dump(file, source)
-                except _BROKEN_ARCHIVE as error:
+                except jsonl.BROKEN as error:
                     raise InputError(f"{file}: breaks off ({error}); get it again") from error
 
     def fingerprint(self) -> dict[str, Any]:
@@ -102,21 +102,21 @@ class RawInput:
         try:
             with jsonl.open_binary(file) as opened:
                 page = opened.read()
-        except _BROKEN_ARCHIVE as error:
+        except jsonl.BROKEN as error:
             self._note(source, b"")
             return Unreadable(source, "", Drop("truncated", str(error)))
         self._note(source, page)
         return _read_page(source, page)
 
     def _read_dump(self, file: Path, source: str) -> Iterator[RawConversation | Unreadable]:
-        records = _records(file)
+        records = ((raw, _loads(raw)) for raw in _records(file))
         first = list(islice(records, _LOOKAHEAD))
-        if first and not any(_has_items(record) or isinstance(record, bytes) for record in first):
+        if not any(value is _BAD or _has_items(value) for _, value in first):
             self.ignored.append(source)
             return
-        for record in chain(first, records):
-            self._note(source, record if isinstance(record, bytes) else _canonical(record))
-            yield _read_record(source, record)
+        for raw, value in chain(first, records):
+            self._note(source, raw)
+            yield _read_record(source, raw, value)
 
 
 def _find(folder: Path) -> Iterator[Path]:
@@ -135,7 +135,7 @@ def _read_page(source: str, page: bytes) -> RawConversation | Unreadable:
         reason = _not_text(page) or ("no_next_data" if start < 0 else "truncated")
         return Unreadable(source, "", Drop(reason))
     data = _loads(page[opened + 1 : end])
-    if data is None:
+    if data is _BAD:
         return Unreadable(source, "", Drop(_not_text(page) or "broken_json"))
     properties = _dig(data, "props", "pageProps")
     content = _dig(properties, "content")
@@ -154,70 +154,91 @@ def _not_text(page: bytes) -> str:
     return "" if page.strip() else "empty_file"
 
 
-def _records(file: Path) -> Iterator[Any]:
-    """The values of a dump; a value that is not JSON comes as its bytes."""
+def _records(file: Path) -> Iterator[bytes]:
+    """The values of a dump, each as its bytes, in the order of the file."""
     with jsonl.open_binary(file) as opened:
-        head = opened.read(1024)
-    text = head.removeprefix(_BOM).lstrip()
-    with jsonl.open_binary(file) as opened:
-        opened.read(len(_BOM) if head.startswith(_BOM) else 0)
-        yield from _array(opened, file) if text.startswith(b"[") else _lines(opened)
+        first = opened.readline(_CHUNK).removeprefix(_BOM)
+        while first.isspace():
+            first = opened.readline(_CHUNK)
+        if first.lstrip().startswith(b"["):
+            try:
+                yield from _array(first, opened)
+            except ValueError as error:
+                raise InputError(f"{file}: broken JSON {error}; get the file again") from error
+        else:
+            yield from _lines(first, opened)
 
 
-def _array(opened: BinaryIO, file: Path) -> Iterator[Any]:
-    number = 0
-    try:
-        for record in ijson.items(opened, "item", use_float=True):
-            number += 1
-            yield record
-    except ijson.JSONError as error:
-        why = " ".join(str(error).split())[:120]
-        raise InputError(
-            f"{file}: broken JSON after {number} conversations ({why}); get the file again"
-        ) from error
+def _array(start: bytes, opened: BinaryIO) -> Iterator[bytes]:
+    """The elements of a JSON array, found by quotes and brackets, so that one of them may be bad.
+
+    Raises:
+        ValueError: the array does not end, or something stands behind its end.
+    """
+    buffer, depth, begin, at, count = start, 0, 0, 0, 0
+    chunk = _CHUNK
+    while True:
+        seen = at
+        for token in _TOKEN.finditer(buffer, at):
+            mark = token[0][:1]
+            if mark == b'"':
+                if not token[1]:
+                    break  # the string goes on in the next chunk
+            elif mark in b"[{":
+                depth += 1
+                begin = token.end() if depth == 1 else begin
+            elif depth == 1:  # a comma between elements, or the end of the array
+                element = buffer[begin : token.start()].strip()
+                if element:
+                    count += 1
+                    yield element
+                begin = token.end()
+                if mark in b"]}":
+                    if (buffer[begin:] + opened.read(chunk)).strip():
+                        raise ValueError(f"behind the array of {count} conversations")
+                    return
+            elif mark in b"]}":
+                depth -= 1
+            at = token.end()
+        more = opened.read(chunk)
+        if not more:
+            count += _loads(buffer[begin:]) is not _BAD
+            raise ValueError(f"after {count} conversations, where it breaks off")
+        chunk = chunk * 2 if at == seen else _CHUNK  # so a long string takes few steps
+        buffer, at, begin = buffer[begin:] + more, max(0, at - begin), 0
 
 
-def _lines(opened: BinaryIO) -> Iterator[Any]:
-    """JSON Lines; or, where no line is an object by itself, one value over many lines."""
-    first = next((line for line in opened if line.strip()), b"")
+def _lines(first: bytes, opened: BinaryIO) -> Iterator[bytes]:
+    """JSON Lines; or, where the first line is no value by itself, one object over many lines."""
+    first += b"" if first.endswith(b"\n") else opened.readline()
     lines: Iterable[bytes] = chain([first], opened)
-    if _loads(first) is None:
+    if _loads(first) is _BAD:
         whole = first + opened.read()
         lines = whole.splitlines(keepends=True)
-        if not any(isinstance(_loads(line), dict) for line in islice(lines, _LOOKAHEAD)):
+        if _loads(whole) is not _BAD or not any(_has_items(_loads(line)) for line in lines):
             lines = [whole]
-    for line in lines:
-        if line.strip():
-            value = _loads(line)
-            yield line if value is None else value
+    yield from (line.strip() for line in lines if line.strip())
 
 
 def _loads(raw: bytes) -> Any:
-    """The JSON value, or None. Halves of surrogate pairs, which orjson refuses, are let through."""
+    """The JSON value, or ``_BAD``. Halves of surrogate pairs, which orjson refuses, may pass."""
     try:
         return orjson.loads(raw)
     except orjson.JSONDecodeError:
         try:
-            return json.loads(raw) if b"\\u" in raw else None
+            return json.loads(raw) if b"\\u" in raw else _BAD
         except (ValueError, RecursionError):
-            return None
+            return _BAD
 
 
-def _canonical(record: Any) -> bytes:
-    try:
-        return orjson.dumps(record, option=orjson.OPT_SORT_KEYS)
-    except (TypeError, orjson.JSONEncodeError):  # half a surrogate pair, an integer of 65 bits
-        return json.dumps(record, sort_keys=True).encode("ascii")
-
-
-def _read_record(source: str, record: Any) -> RawConversation | Unreadable:
-    if isinstance(record, bytes):
-        start = record[:60].decode("utf-8", "replace").strip()
-        return Unreadable(source, "", Drop(_not_text(record) or "broken_json", start))
-    id = _text(_dig(record, "id"))
-    if not _has_items(record):
+def _read_record(source: str, raw: bytes, value: Any) -> RawConversation | Unreadable:
+    if value is _BAD:
+        start = raw[:60].decode("utf-8", "replace")
+        return Unreadable(source, "", Drop(_not_text(raw) or "broken_json", start))
+    id = _text(_dig(value, "id"))
+    if not _has_items(value):
         return Unreadable(source, id, Drop("no_content"))
-    return _conversation(source, id, record, _dig(record, "views"))
+    return _conversation(source, id, value, _dig(value, "views"))
 
 
 def _conversation(source: str, id: str, content: Any, views: Any) -> RawConversation:

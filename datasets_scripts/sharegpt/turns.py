@@ -27,7 +27,7 @@ _ROLES: dict[str, Role] = {
     "bard": "assistant",
     "system": "system",
 }
-_COUNTER = re.compile(r"^\d{1,2} / \d{1,2}(?=\n|[^\s\d])\n?")
+_COUNTER = re.compile(r"^(\d{1,2}) / (\d{1,2})(?=\n|[^\s\d])\n?")
 """The page's regenerate counter before a human turn: on its own line, or glued to the text."""
 
 
@@ -37,9 +37,10 @@ def to_conversation(raw: RawConversation) -> Conversation | Drop:
     for number, item in enumerate(raw.items, 1):
         if not isinstance(item, dict) or not isinstance(item.get("value"), str):
             return Drop("bad_item", f"item {number} is no turn with a text")
-        role = _ROLES.get(str(item.get("from")).lower())
+        side = item.get("from")
+        role = _ROLES.get(side.lower()) if isinstance(side, str) else None
         if role is None:
-            return Drop("unknown_role", jsonl.scrub(str(item.get("from")))[:40])
+            return Drop("unknown_role", jsonl.scrub(side)[:40] if isinstance(side, str) else "")
         messages.append({"role": role, "content": jsonl.scrub(item["value"])})
     id = raw.id or f"text-{jsonl.digest(messages)[:16]}"
     provenance: dict[str, str | int] = {
@@ -79,5 +80,7 @@ def _text(turn: Message, kind: Era) -> str:
 
 def human_text(text: str, kind: Era) -> str:
     """What the person typed: without the page's counter, entities undone where it made them."""
-    text = _COUNTER.sub("", text)
+    counter = _COUNTER.match(text)
+    if counter and 1 <= int(counter[1]) <= int(counter[2]) and int(counter[2]) >= 2:
+        text = text[counter.end() :]
     return html.unescape(text) if kind == "sanitized" else text

@@ -143,8 +143,8 @@ async def _make(
         try:
             made |= await _simulate_all(_plans(settings, lines), parts, spool, settings.concurrency)
         finally:
-            await cast.user.close()
-            await cast.assistant.close()
+            await parts.user.close()
+            await parts.assistant.close()
         with release.Writer(path, CORPUS) as writer:
             for dropped in spool.drops():
                 writer.drop(dropped)

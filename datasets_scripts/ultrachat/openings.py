@@ -48,4 +48,4 @@ def _opening(row: dict[str, Any], path: Path, number: int) -> Opening:
         raise InputError(f"{place}: sector {sector!r} is none of {', '.join(get_args(Sector))}")
     if not isinstance(text, str) or not text.strip() or not isinstance(topic, str):
         raise InputError(f"{place}: 'opening' must be a text, and 'topic' too if given")
-    return Opening(cast(Sector, sector), topic, text.strip(), path.name)
+    return Opening(cast(Sector, sector), topic, text.strip(), jsonl.scrub(path.name))
