@@ -12,6 +12,8 @@ DATASET ?= $(OUT)/releases/sharegpt-1.0.0
 
 PY := .venv/bin/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# Only a checkpoint on this machine needs torch; a model behind an endpoint does not.
+MODEL_ENV := $(if $(wildcard $(addsuffix /config.json,$(MODEL) $(JUDGE))),.venv/train,.venv/base)
 
 .DEFAULT_GOAL := help
 .PHONY: help build-data sharegpt ultrachat train answers judge leaderboard evaluate demo test check clean
@@ -24,16 +26,16 @@ build-data: sharegpt ultrachat ## both corpora, from the bundled samples; RAW= y
 sharegpt: .venv/base ## ShareGPT corpus; RAW=page, dump or folder
 	$(PY) -m datasets_scripts.sharegpt.build --out $(OUT)/releases $(if $(RAW),--raw "$(RAW)")
 
-ultrachat: .venv/base ## UltraChat corpus; MODEL=name (its endpoint: OPENAI_BASE_URL), N=dialogues
+ultrachat: $(MODEL_ENV) ## UltraChat corpus; MODEL=name (its endpoint: OPENAI_BASE_URL), N=dialogues
 	$(PY) -m datasets_scripts.ultrachat.build --out $(OUT)/releases $(if $(N),--n $(N)) $(if $(MODEL),--user-model "$(MODEL)" --assistant-model "$(MODEL)")
 
 train: .venv/train ## fine-tune; RECIPE=name or file, DATASET=release or Hub id
 	$(PY) -m training.sft --config $(RECIPE) --dataset "$(DATASET)" --out $(OUT)/checkpoints/$(notdir $(basename $(RECIPE)))
 
-answers: .venv/train ## let a model answer a suite; MODEL=name or checkpoint, SUITE=name or file
+answers: $(MODEL_ENV) ## let a model answer a suite; MODEL=name or checkpoint, SUITE=name or file
 	$(PY) -m benchmarks.answer --suite "$(SUITE)" --out $(OUT)/results $(if $(MODEL),--model "$(MODEL)")
 
-judge: .venv/base ## judge a model's answers against the baseline; MODEL= SUITE= JUDGE=
+judge: $(MODEL_ENV) ## judge a model's answers against the baseline; MODEL= SUITE= JUDGE=
 	$(PY) -m benchmarks.judge --suite "$(SUITE)" --out $(OUT)/results $(if $(MODEL),--model "$(MODEL)") $(if $(JUDGE),--judge "$(JUDGE)")
 
 leaderboard: .venv/base ## one table of all judgments, Markdown and CSV

@@ -87,6 +87,7 @@ def judge(settings: Settings) -> Path:
     answers = results.read_answers(folder / results.ANSWERS)
     others = results.read_answers(baseline)
     _check_questions(suite, answers, folder / results.ANSWERS)
+    _check_questions(suite, others, baseline)
     protocol = read_protocol("pairwise", suite, judging.name, jsonl.digest(others))
     pairs = [
         Pair(question, answers.get(question.id, {}), others.get(question.id, {}), order)

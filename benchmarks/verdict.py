@@ -7,10 +7,8 @@ from typing import Literal
 Choice = Literal["A", "B", "C"]
 
 _MARK = re.compile(r"\[\[([ABC])\]\]")
-_LINE = re.compile(
-    r"[\W_]*(?:(?:my|the|so)?[\W_]*(?:final)?[\W_]*(?:verdict|choice|decision)[\W_]*(?:is)?)?[\W_]*",
-    re.IGNORECASE,
-)
+_LEAD = re.compile(r"((my|the|so) )?(final )?((verdict|choice|decision)( is)?)?")
+"""The words that may stand beside a mark, in lower case, one blank between them."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +29,7 @@ def last_line_choice(text: str) -> Choice | Unscored:
     found = set(_MARK.findall(line))
     if len(found) != 1:
         return Unscored("two_verdicts" if found else "no_verdict" if line else "empty")
-    if not _LINE.fullmatch(_MARK.sub("", line)):
+    words = re.sub(r"[\W_]+", " ", _MARK.sub(" ", line)).strip().lower()
+    if not _LEAD.fullmatch(words):
         return Unscored("verdict_in_a_sentence")
     return found.pop()  # type: ignore[no-any-return]

@@ -119,7 +119,10 @@ def test_endpoints_that_cannot_be_used(tmp_path: Path) -> None:
     words = ["--user-model", "m", "--assistant-model", "m", "--out", tmp_path]
     assert "OPENAI_API_KEY" in fails(ULTRACHAT, *words)
     down = fails(ULTRACHAT, *words, "--base-url", "http://127.0.0.1:9/v1")
-    assert "cannot reach 127.0.0.1:9/v1" in down
+    assert "model m at http://127.0.0.1:9/v1: cannot be reached (" in down
+    secret = fails(ULTRACHAT, *words, "--base-url", "http://anna:secret@127.0.0.1:9/v1")
+    assert "OPENAI_API_KEY" in secret
+    assert "secret" not in secret
     assert not (tmp_path / "ultrachat-1.0.0").exists()
     assert not list(tmp_path.glob("*.partial"))
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ultra import jsonl, release
 from ultra.errors import InputError, SettingError
-from ultra.schema import Message
+from ultra.schema import ROLES, Message
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -148,15 +148,20 @@ def encode(
 ) -> tuple[list[int], list[int], int] | str:
     """Ids, labels and length before truncation of one conversation; or why it is not used.
 
-    The template is rendered once, with a mark in place of each text, and its own words and the
-    texts are then encoded one by one. So no text can turn into a control token, no token reaches
-    over the border between the two, and the prompt at inference is a prefix of the training ids.
+    The ids are those of the rendered text, but for two borders that no token may reach over: where
+    an answer begins, because at inference the prompt ends there, and around a control token that a
+    text spells, which stays text.
     """
+    if any(turn["role"] not in ROLES or not isinstance(turn["content"], str) for turn in messages):
+        return "no_message"
+    pieces = segments(messages, tokenizer)
+    if pieces is None:
+        return "template_changes_text"
     ids: list[int] = []
     labels: list[int] = []
-    for text, ours, said in segments(messages, tokenizer):
+    for text, plain, said in pieces:
         encoded: list[int] = tokenizer.encode(
-            text, add_special_tokens=False, split_special_tokens=not ours
+            text, add_special_tokens=False, split_special_tokens=plain
         )
         ids += encoded
         labels += encoded if said else [IGNORED] * len(encoded)
@@ -167,28 +172,57 @@ def encode(
 
 def segments(
     messages: list[Message], tokenizer: "PreTrainedTokenizerBase"
-) -> Iterator[tuple[str, bool, bool]]:
-    """A rendered conversation in pieces: a text, whether it is the template's, whether it is said.
+) -> list[tuple[str, bool, bool]] | None:
+    """The rendered conversation in pieces that are to be encoded one by one.
 
-    What is said, and so has loss, stands between the template's ``{% generation %}`` marks.
+    Each is a text, whether a control token in it is plain text, and whether the assistant says it,
+    that is, whether it stands between the template's ``{% generation %}`` marks. None if the
+    template changes the texts that are put into it, so that they cannot be followed.
     """
     from transformers.utils.chat_template_utils import render_jinja_template
 
+    def render(turns: list[dict[str, Any]]) -> tuple[str, list[tuple[int, int]]]:
+        (rendered,), (spans,) = render_jinja_template(
+            conversations=[turns],
+            chat_template=tokenizer.chat_template,
+            return_assistant_tokens_mask=True,
+            **tokenizer.special_tokens_map,
+        )
+        return rendered, spans
+
     code = jsonl.digest(messages)  # in the marks, so that no text can hold one
     marked = [{**turn, "content": f"<{code} {n}>"} for n, turn in enumerate(messages)]
-    (rendered,), (spans,) = render_jinja_template(
-        conversations=[marked],
-        chat_template=tokenizer.chat_template,
-        return_assistant_tokens_mask=True,
-        **tokenizer.special_tokens_map,
-    )
+    rendered, spans = render(marked)
+    controls = _control_tokens(tokenizer)
+    pieces: list[tuple[str, bool, bool]] = []
+    for part, said in _cut(rendered, spans):
+        mark = re.fullmatch(rf"<{code} (\d+)>", part)
+        texts = controls.split(messages[int(mark[1])]["content"]) if mark else [part]
+        for number, text in enumerate(texts):
+            plain = mark is not None and number % 2 == 1
+            joins = bool(pieces) and not plain and pieces[-1][1:] == (False, said)
+            if joins:
+                pieces[-1] = (pieces[-1][0] + text, False, said)
+            elif text:
+                pieces.append((text, plain, said))
+    unmarked, _ = render([{**turn} for turn in messages])
+    return pieces if "".join(text for text, _, _ in pieces) == unmarked else None
+
+
+def _cut(rendered: str, spans: list[tuple[int, int]]) -> Iterator[tuple[str, bool]]:
+    """Cut at the marks and at the ends of what is said; says of each part whether it is said."""
     edges = {0, len(rendered), *(edge for span in spans for edge in span)}
-    marks = {mark.start(): mark for mark in re.finditer(rf"<{code} (\d+)>", rendered)}
-    edges |= {edge for mark in marks.values() for edge in mark.span()}
+    edges |= {edge for mark in re.finditer(r"<[0-9a-f]{32} \d+>", rendered) for edge in mark.span()}
     for start, end in pairwise(sorted(edges)):
-        said = any(first <= start and end <= last for first, last in spans)
-        mark = marks.get(start)
-        if mark is None:
-            yield rendered[start:end], True, said
-        else:
-            yield messages[int(mark[1])]["content"], False, said
+        yield rendered[start:end], any(first <= start and end <= last for first, last in spans)
+
+
+def _control_tokens(tokenizer: "PreTrainedTokenizerBase") -> re.Pattern[str]:
+    """Matches, as its one group, a token that means something to the template or the model."""
+    tokens = [
+        token.content
+        for token in tokenizer.added_tokens_decoder.values()
+        if token.special or (token.content in tokenizer.chat_template and token.content.strip())
+    ]
+    longest_first = sorted(tokens, key=len, reverse=True)
+    return re.compile(f"({'|'.join(map(re.escape, longest_first)) or '(?!)'})")

@@ -73,7 +73,6 @@ def train(settings: Settings) -> Path:
         print(f"{settings.out}: already trained on this data with these settings")
         return settings.out
     arguments = _arguments(settings, run)
-    _claim(run, record)
     import transformers
 
     transformers.set_seed(arguments.seed)
@@ -81,7 +80,7 @@ def train(settings: Settings) -> Path:
     model, tokenizer = _start(settings, rows)
     encoded, report = data.tokenise(rows, tokenizer, settings.max_length)
     _print_report(report)
-    losses = _run(model, tokenizer, encoded, arguments)
+    losses = _run(model, tokenizer, encoded, arguments, record)
     record |= {"code_version": __version__, "data": asdict(report), "losses": losses}
     _save(settings.out, model, tokenizer, record)
     shutil.rmtree(run)
@@ -90,7 +89,7 @@ def train(settings: Settings) -> Path:
 
 
 def _identity(settings: Settings, source: Source) -> dict[str, Any]:
-    """What decides the weights, as far as a file can say it: contents count, not paths."""
+    """What decides the weights: the rows, the settings, and what stands behind names in them."""
     chosen = asdict(settings)
     del chosen["dataset"], chosen["out"]
     contents = {}
@@ -174,8 +173,9 @@ def _run(
     tokenizer: "PreTrainedTokenizerBase",
     encoded: "Dataset",
     arguments: "TrainingArguments",
+    record: dict[str, Any],
 ) -> list[dict[str, Any]]:
-    """Train the model in place; returns the logged losses by step."""
+    """Train the model in place, from its last whole checkpoint; returns the losses by step."""
     from transformers import DataCollatorForSeq2Seq, Trainer
 
     try:
@@ -188,7 +188,9 @@ def _run(
         )
     except ValueError as error:
         raise SettingError(f"trainer: {' '.join(str(error).split())}") from error
-    trainer.train(resume_from_checkpoint=_last_checkpoint(Path(str(arguments.output_dir))))
+    run = Path(str(arguments.output_dir))
+    _claim(run, record)
+    trainer.train(resume_from_checkpoint=_last_checkpoint(run))
     history = trainer.state.log_history
     return [{"step": one["step"], "loss": one["loss"]} for one in history if "loss" in one]
 

@@ -65,7 +65,9 @@ def new_model(tokenizer: "PreTrainedTokenizerBase", size: NewModel) -> "PreTrain
     """A Llama-architecture model with random float32 weights, from torch's current seed."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    if size.heads < 1 or size.hidden_size % (2 * size.heads):  # rotary positions go in pairs
+    if (
+        size.heads < 1 or size.hidden_size < 1 or size.hidden_size % (2 * size.heads)
+    ):  # rotary positions go in pairs
         raise SettingError(f"new.hidden_size: {size.hidden_size} is no multiple of 2 * new.heads")
     config = LlamaConfig(
         vocab_size=len(tokenizer),

@@ -134,7 +134,7 @@ class OpenAIChat:
             ) from error
         except openai.OpenAIError as error:
             raise CallError(f"{place}: {self._say(error)}") from error
-        except (ValueError, AttributeError, TypeError) as error:
+        except (ValueError, AttributeError, TypeError, LookupError) as error:
             raise CallError(f"{place}: its answer is no chat completion ({error})") from error
 
     def _open(self) -> "AsyncOpenAI":
@@ -167,14 +167,12 @@ class OpenAIChat:
         text = "" if choice is None else choice.message.content or ""
         if choice is None or not isinstance(text, str):
             raise ValueError("no choice" if choice is None else "its content is no text")
-        counts = [
-            getattr(answer.usage, name, 0) or 0 for name in ("prompt_tokens", "completion_tokens")
-        ]
+        tokens = (getattr(answer.usage, name, 0) for name in ("prompt_tokens", "completion_tokens"))
         return Completion(
             text=jsonl.scrub(text),
             finish_reason=jsonl.scrub(choice.finish_reason or ""),
             model=jsonl.scrub(answer.model or self.name),
-            usage=Usage(*counts),
+            usage=Usage(*(count if type(count) is int else 0 for count in tokens)),
         )
 
     def _say(self, error: BaseException) -> str:
@@ -194,16 +192,16 @@ def _endpoint(address: str) -> str:
     Raises:
         SettingError: it is none, or holds a user or password, which would end up in logs.
     """
-    try:
-        url = urlsplit(address)
-        good = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
-        secret = url.username is not None or url.password is not None or bool(url.query)
-    except ValueError:
-        good, secret = False, "@" in address
-    if secret:
+    address = address.strip()
+    if set("@?#") & set(address):
         raise SettingError(
             "base_url: holds a user, password or query; put the key into OPENAI_API_KEY"
         )
-    if not good:
+    try:
+        url = urlsplit(address)
+        good = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+    except ValueError:
+        good = False
+    if not good or any(character.isspace() for character in address):
         raise SettingError(f"base_url: {address!r} is not like http://host:port/v1")
     return address.rstrip("/")

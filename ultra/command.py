@@ -49,7 +49,10 @@ def parse(settings: type[S], argv: Sequence[str], recipes: Path | None = None) -
     Raises:
         SettingError: unknown key (names the nearest one), wrong value, missing or broken file.
     """
-    jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    jsonargparse.set_parsing_settings(
+        docstring_parse_attribute_docstrings=True,
+        instantiate_subclass_spec_in_any=False,  # a config file names values, never code to run
+    )
     spec = sys.modules[settings.__module__].__spec__
     parser = _Parser(
         prog=f"python -m {spec.name}" if spec else None,
@@ -69,9 +72,7 @@ def parse(settings: type[S], argv: Sequence[str], recipes: Path | None = None) -
         return settings(**vars(parser.instantiate(values)))
     except jsonargparse.ArgumentError as error:
         message = " ".join(str(error).split())
-        raise SettingError(
-            message + _nearest(message, list(parser.get_defaults().keys()))
-        ) from error
+        raise SettingError(message + _nearest(message, settings)) from error
 
 
 def main(settings: type[S], run: Callable[[S], object], recipes: Path | None = None) -> NoReturn:
@@ -122,10 +123,10 @@ def _find_config(name: str, recipes: Path | None) -> str:
             )
     try:
         written = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         why = " ".join(str(error).split())
         raise SettingError(f"--config {name}: cannot be read ({why})") from error
-    if not isinstance(written, dict):
+    if not isinstance(written, dict) or not all(isinstance(key, str) for key in written):
         raise SettingError(f"--config {name}: holds no settings, lines of 'name: value'")
     return str(path)
 
@@ -133,14 +134,27 @@ def _find_config(name: str, recipes: Path | None) -> str:
 def _refuse_null(settings: type[Any], values: jsonargparse.Namespace) -> None:
     """``null`` in a config file passes for any type; here it is only let through where it fits."""
     for name, kind in typing.get_type_hints(settings).items():
-        if getattr(values, name, "") is None and type(None) not in typing.get_args(kind):
-            raise SettingError(f"{name}: null is not a {getattr(kind, '__name__', kind)}")
+        value, kinds = getattr(values, name, ""), typing.get_args(kind) or (kind,)
+        if value is None and type(None) not in kinds:
+            raise SettingError(f"{name}: must not be null")
+        if isinstance(value, jsonargparse.Namespace):
+            group = next(kind for kind in kinds if dataclasses.is_dataclass(kind))
+            _refuse_null(typing.cast(type[Any], group), value)
 
 
-def _nearest(message: str, known: list[str]) -> str:
-    if "accept" not in message and "unrecognized" not in message:
-        return ""
-    names = [*known, *(name.rpartition(".")[2] for name in known)]
-    unknown = re.findall(r"(?:--|')([\w.]+)", message)[-1:]
-    close = difflib.get_close_matches(unknown[0], names, n=1) if unknown else []
+def _nearest(message: str, settings: type[Any]) -> str:
+    """A hint after a message about an unknown name, if a known one is close to it."""
+    found = re.search(r"option '([\w.]+)'|arguments: --([\w.]+)", message, re.IGNORECASE)
+    close = difflib.get_close_matches(found[1] or found[2], _names(settings), 1) if found else []
     return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def _names(settings: type[Any]) -> list[str]:
+    """Names of all settings, those of groups of settings among them."""
+    names = []
+    for name, kind in typing.get_type_hints(settings).items():
+        names.append(name)
+        for group in filter(dataclasses.is_dataclass, typing.get_args(kind) or (kind,)):
+            inner = _names(typing.cast(type[Any], group))
+            names += inner + [f"{name}.{one}" for one in inner]
+    return names

@@ -3,10 +3,13 @@
 import glob
 import hashlib
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+_HOST = socket.gethostname()
 
 
 @contextmanager
@@ -18,7 +21,7 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{_HOST}-{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
             yield file
@@ -31,13 +34,10 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
 
 
 def _sweep(path: Path) -> None:
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        writer = left.suffixes[-2][1:]
-        if (
-            writer.isdecimal()
-            and not Path("/proc", writer).exists()
-            and Path("/proc/self").exists()
-        ):
+    """Remove temporary files of processes of this machine that are no more."""
+    for left in path.parent.glob(glob.escape(f".{path.name}.{_HOST}-") + "*.tmp"):
+        writer = left.name.rpartition("-")[2].removesuffix(".tmp")
+        if Path("/proc/self").exists() and not Path("/proc", writer).exists():
             left.unlink(missing_ok=True)
 
 

@@ -13,6 +13,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -176,7 +177,7 @@ def _array(start: bytes, opened: BinaryIO) -> Iterator[bytes]:
         ValueError: the array does not end, or something stands behind its end.
     """
     buffer, depth, begin, at, count = start, 0, 0, 0, 0
-    chunk = _CHUNK
+    chunk, read = _CHUNK, partial(opened.read, _CHUNK)
     while True:
         seen = at
         for token in _TOKEN.finditer(buffer, at):
@@ -189,14 +190,16 @@ def _array(start: bytes, opened: BinaryIO) -> Iterator[bytes]:
                 begin = token.end() if depth == 1 else begin
             elif depth == 1:  # a comma between elements, or the end of the array
                 element = buffer[begin : token.start()].strip()
-                if element:
+                if element or count or mark == b",":
                     count += 1
                     yield element
                 begin = token.end()
-                if mark in b"]}":
-                    if (buffer[begin:] + opened.read(chunk)).strip():
+                if mark == b"]":
+                    if any(map(bytes.strip, chain([buffer[begin:]], iter(read, b"")))):
                         raise ValueError(f"behind the array of {count} conversations")
                     return
+                if mark == b"}":
+                    raise ValueError(f"after {count} conversations, a bracket too many")
             elif mark in b"]}":
                 depth -= 1
             at = token.end()

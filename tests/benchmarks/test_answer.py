@@ -1,5 +1,6 @@
 """Answers: every question asked once, in its turns, and nothing asked twice."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from benchmarks import results, suites
 from benchmarks.answer import Settings, answer
 from tests.benchmarks.fakes import FakeChat, files_below, read_rows
-from ultra import models
+from ultra import jsonl, models
 from ultra.errors import CallError, InputError, ModelError, SettingError
 from ultra.schema import Message
 
@@ -30,6 +31,8 @@ def test_each_turn_sees_the_turns_before_it(use: Use, settings: Settings) -> Non
     fake = use(FakeChat("fake", parrot))
     rows = read_rows(answer(settings))
     assert [row["id"] for row in rows] == ["q1", "q2", "q3"]
+    asked = suites.load(settings.suite).questions
+    assert [row["question"] for row in rows] == [jsonl.digest(one.turns) for one in asked]
     assert rows[1]["turns"] == ["How long? (1)", "And for green tea? (3)"]
     assert rows[1]["finish_reasons"] == ["stop", "stop"]
     assert rows[1]["usage"] == {"prompt_tokens": 20, "completion_tokens": 4}
@@ -90,7 +93,8 @@ def test_a_refusing_endpoint_stops_the_run_and_leaves_no_answers(
     use(FakeChat("fake", refuses))
     with pytest.raises(ModelError, match="bad key"):
         answer(settings)
-    assert not any("answers.jsonl" in name for name in files_below(settings.out / "small" / "fake"))
+    folder = results.folder(settings.out, suites.load(settings.suite).name, "fake")
+    assert files_below(folder) == ["run/answers.jsonl"]  # the journal alone
     healed = use(FakeChat("fake", parrot))
     answer(settings)
     assert [request[-1]["content"] for request in healed.requests] == ["Which cake?"]
@@ -104,9 +108,10 @@ def test_no_name_of_a_model_leaves_the_results_folder(
     out = tmp_path / "deep" / "results"
     path = answer(Settings(model=name, suite=str(suite), out=out))
     assert path.resolve() == path
-    assert path.parent.parent == out / "small"
+    asked = suites.load(str(suite)).name
+    assert path.parent.parent == out / asked
     assert all(
-        file.startswith(("deep/results/small/", "small.jsonl")) for file in files_below(tmp_path)
+        file.startswith((f"deep/results/{asked}/", "small.jsonl")) for file in files_below(tmp_path)
     )
 
 
@@ -115,20 +120,22 @@ def test_each_model_has_a_folder_of_its_own() -> None:
     assert len({results.folder(Path("out"), "s", name) for name in names}) == len(names)
 
 
-@pytest.mark.xfail(strict=True, reason="the journal of 'm' is the answers file of 'm.run'")
 def test_no_journal_stands_where_another_model_has_its_answers() -> None:
     journal = results.journal(results.folder(Path("out"), "s", "m"), "answers")
     assert journal.parent != results.folder(Path("out"), "s", "m.run")
+    assert journal == results.folder(Path("out"), "s", "m") / "run" / "answers.jsonl"
 
 
-@pytest.mark.xfail(strict=True, reason="named by the last folder alone; answers are overwritten")
 def test_two_checkpoints_of_one_folder_name_are_two_models(tmp_path: Path) -> None:
     folders = []
     for run in ("a", "b"):
         path = tmp_path / run / "final"
         path.mkdir(parents=True)
-        (path / "config.json").write_text("{}")
-        folders.append(results.folder(tmp_path, "s", models.open_model(str(path)).name))
+        (path / "config.json").write_text(f'{{"seed": "{run}"}}')
+        name = models.open_model(str(path)).name
+        assert re.fullmatch("final@[0-9a-f]{8}", name)
+        assert models.display_name(str(path)) == name
+        folders.append(results.folder(tmp_path, "s", name))
     assert folders[0] != folders[1]
 
 
@@ -147,8 +154,7 @@ def test_a_row_that_is_no_answer_is_refused(tmp_path: Path, row: str) -> None:
         results.read_answers(tmp_path / "answers.jsonl")
 
 
-@pytest.mark.xfail(strict=True, reason="judging ends with a TypeError")
 def test_turns_that_are_no_texts_are_refused(tmp_path: Path) -> None:
     (tmp_path / "answers.jsonl").write_text('{"id": "q", "turns": [null]}')
-    with pytest.raises(InputError, match="row 1"):
+    with pytest.raises(InputError, match="row 1 is no answer: 'turns' must be"):
         results.read_answers(tmp_path / "answers.jsonl")

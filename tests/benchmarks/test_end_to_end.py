@@ -29,11 +29,11 @@ def test_demo_is_answered_judged_and_ranked_twice_alike(tmp_path: Path) -> None:
     assert files_below(tmp_path) == [
         "leaderboard.csv",
         "leaderboard.md",
-        "starter/demo.run/answers.jsonl",
-        "starter/demo.run/judgments.jsonl",
-        "starter/demo.run/runs.jsonl",
         "starter/demo/answers.jsonl",
         "starter/demo/judged-by-demo.jsonl",
+        "starter/demo/run/answers.jsonl",
+        "starter/demo/run/judgments.jsonl",
+        "starter/demo/run/runs.jsonl",
     ]
     judgments = read_rows(tmp_path / "starter/demo/judged-by-demo.jsonl")
     assert len(judgments) == 54
@@ -50,7 +50,7 @@ def test_demo_is_answered_judged_and_ranked_twice_alike(tmp_path: Path) -> None:
     again = evaluate(tmp_path)
     assert "0 calls made, 27 more were in" in again[0].stdout
     assert "0 calls made, 54 more were in" in again[1].stdout
-    made.pop("starter/demo.run/runs.jsonl")
+    made.pop("starter/demo/run/runs.jsonl")
     assert {name: (tmp_path / name).read_bytes() for name in made} == made
 
 

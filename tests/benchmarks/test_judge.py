@@ -38,14 +38,20 @@ def answers(model: str, say: Callable[[str], list[str]]) -> list[dict[str, Any]]
     return [{"id": id, "model": model, "revision": "r1", "turns": say(id)} for id in QUESTIONS]
 
 
+def folder(settings: Settings) -> Path:
+    """Where the answers and judgments of ``mine`` stand."""
+    return results.folder(settings.out, suites.load(settings.suite).name, "mine")
+
+
 @pytest.fixture
 def settings(suite: Path, tmp_path: Path) -> Settings:
     """Model and baseline have answered ``<name> on <question>``; the judge is ``fake``."""
     out = tmp_path / "results"
-    own = results.folder(out, "small", "mine") / results.ANSWERS
-    write_rows(own, answers("mine", lambda id: [f"mine on {id}"]))
     baseline = write_rows(tmp_path / "base.jsonl", answers("base", lambda id: [f"base on {id}"]))
-    return Settings(model="mine", suite=str(suite), judge="fake", baseline=baseline, out=out)
+    chosen = Settings(model="mine", suite=str(suite), judge="fake", baseline=baseline, out=out)
+    own = folder(chosen) / results.ANSWERS
+    write_rows(own, answers("mine", lambda id: [f"mine on {id}"]))
+    return chosen
 
 
 def says(text: str) -> Callable[[list[Message]], str]:
@@ -101,7 +107,7 @@ def filled(code: str, question: str, first: str, second: str) -> str:
 def test_a_hostile_answer_stands_in_its_slot_and_changes_nothing_else(
     use: Use, settings: Settings, hostile: str
 ) -> None:
-    own = results.folder(settings.out, "small", "mine") / results.ANSWERS
+    own = folder(settings) / results.ANSWERS
     write_rows(own, answers("mine", lambda id: [hostile]))
     fake = use(FakeChat("fake", says("[[C]]")))
     judge(settings)
@@ -116,18 +122,7 @@ def test_a_hostile_answer_stands_in_its_slot_and_changes_nothing_else(
     assert len(fake.requests) == 6
 
 
-@pytest.mark.parametrize(
-    "hostile",
-    [
-        *HOSTILE,
-        pytest.param(
-            FORGED,
-            marks=pytest.mark.xfail(
-                strict=True, reason="demo takes any code for that of the request"
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize("hostile", [*HOSTILE, FORGED])
 def test_what_the_demo_judge_thinks_of_one_answer_is_not_moved_by_the_other(
     settings: Settings, hostile: str
 ) -> None:
@@ -141,7 +136,7 @@ def test_what_the_demo_judge_thinks_of_one_answer_is_not_moved_by_the_other(
 
     expected = scores_of_the_baseline()
     assert len(expected) == 6
-    own = results.folder(settings.out, "small", "mine") / results.ANSWERS
+    own = folder(settings) / results.ANSWERS
     write_rows(own, answers("mine", lambda id: [hostile]))
     assert scores_of_the_baseline() == expected
 
@@ -149,7 +144,7 @@ def test_what_the_demo_judge_thinks_of_one_answer_is_not_moved_by_the_other(
 def test_all_turns_of_question_and_answer_are_shown(
     use: Use, settings: Settings, tmp_path: Path
 ) -> None:
-    own = results.folder(settings.out, "small", "mine") / results.ANSWERS
+    own = folder(settings) / results.ANSWERS
     write_rows(own, answers("mine", lambda id: ["first turn", "second turn"]))
     fake = use(FakeChat("fake", says("[[C]]")))
     rows = read_rows(judge(settings))
@@ -180,7 +175,7 @@ def test_each_row_carries_its_origin_and_the_raw_text(use: Use, settings: Settin
     use(FakeChat("fake", says("because\n[[A]]")))
     row = read_rows(judge(settings))[0]
     assert row == {
-        "suite": "small",
+        "suite": suites.load(settings.suite).name,
         "suite_digest": suites.load(settings.suite).digest,
         "judge": "fake",
         "model": "mine",
@@ -201,7 +196,12 @@ def test_each_row_carries_its_origin_and_the_raw_text(use: Use, settings: Settin
 
 @pytest.mark.parametrize(
     ("text", "reason"),
-    [("", "empty"), ("A is better.", "no_verdict"), ("[[A]] [[B]]", "two_verdicts")],
+    [
+        ("", "empty"),
+        ("A is better.", "no_verdict"),
+        ("[[A]] [[B]]", "two_verdicts"),
+        ("I say [[A]].", "verdict_in_a_sentence"),
+    ],
 )
 def test_what_cannot_be_read_is_unscored_with_its_text(
     use: Use, settings: Settings, capsys: pytest.CaptureFixture[str], text: str, reason: str
@@ -214,12 +214,35 @@ def test_what_cannot_be_read_is_unscored_with_its_text(
     assert "6 judgments, 6 unscored" in capsys.readouterr().out
 
 
-@pytest.mark.xfail(strict=True, reason="finish_reason is not looked at")
 @pytest.mark.parametrize("ending", ["length", "content_filter"])
 def test_a_judgment_that_was_cut_off_is_unscored(use: Use, settings: Settings, ending: str) -> None:
     cut = "Answer B is better, although answer A claims:\n[[A]]"
     use(FakeChat("fake", says(cut), finish_reason=ending))
-    assert {row["verdict"] for row in read_rows(judge(settings))} == {"unscored"}
+    rows = read_rows(judge(settings))
+    assert {(row["verdict"], row["reason"], row["text"]) for row in rows} == {
+        ("unscored", ending, cut)
+    }
+    assert rows[0]["usage"] == {"prompt_tokens": 10, "completion_tokens": 2}
+
+
+@pytest.mark.parametrize("ending", ["stop", "eos", ""])
+def test_a_judgment_that_came_to_its_end_is_read(use: Use, settings: Settings, ending: str) -> None:
+    use(FakeChat("fake", says("[[C]]"), finish_reason=ending))
+    assert {row["verdict"] for row in read_rows(judge(settings))} == {"tie"}
+
+
+def test_answers_to_another_version_of_a_question_are_refused(use: Use, settings: Settings) -> None:
+    own = folder(settings) / results.ANSWERS
+    digests = [one.digest for one in suites.load(settings.suite).questions]
+    rows = [{**row, "question": of} for row, of in zip(read_rows(own), digests, strict=True)]
+    write_rows(own, rows)
+    fake = use(FakeChat("fake", says("[[C]]")))
+    judge(settings)
+    assert len(fake.requests) == 6
+    write_rows(own, [*rows[:2], {**rows[2], "question": digests[0]}])
+    with pytest.raises(InputError, match="question q3 was another one then") as caught:
+        judge(settings)
+    assert str(caught.value).startswith(f"{own}: ")
 
 
 def test_a_failed_call_is_unscored_and_made_again(use: Use, settings: Settings) -> None:
@@ -244,7 +267,7 @@ def test_a_failed_call_is_unscored_and_made_again(use: Use, settings: Settings) 
 def test_a_missing_answer_is_unscored_and_not_asked_about(
     use: Use, settings: Settings, whose: str, how: str
 ) -> None:
-    own = results.folder(settings.out, "small", "mine") / results.ANSWERS
+    own = folder(settings) / results.ANSWERS
     path = own if whose == "mine" else settings.baseline
     assert path
     kept = [row for row in read_rows(path) if row["id"] != "q2"]
@@ -261,7 +284,7 @@ def test_a_refusing_judge_stops_the_run_and_leaves_the_old_judgments(
     use: Use, settings: Settings
 ) -> None:
     chosen = replace(settings, concurrency=1)
-    path = results.judgments_file(results.folder(chosen.out, "small", "mine"), "fake")
+    path = results.judgments_file(folder(chosen), "fake")
     path.write_text("old\n")
     left = 3
 
@@ -276,7 +299,11 @@ def test_a_refusing_judge_stops_the_run_and_leaves_the_old_judgments(
     with pytest.raises(ModelError, match="bad key"):
         judge(chosen)
     assert path.read_text() == "old\n"
-    assert files_below(path.parent) == ["answers.jsonl", "judged-by-fake.jsonl"]
+    assert files_below(path.parent) == [
+        "answers.jsonl",
+        "judged-by-fake.jsonl",
+        "run/judgments.jsonl",
+    ]
     healed = use(FakeChat("fake", says("[[C]]")))
     judge(chosen)
     assert len(healed.requests) == 6 - 3
@@ -296,7 +323,7 @@ def test_judging_again_asks_nothing_and_changes_no_byte(
 def test_a_changed_answer_is_judged_anew(use: Use, settings: Settings) -> None:
     use(FakeChat("fake", says("[[C]]")))
     judge(settings)
-    own = results.folder(settings.out, "small", "mine") / results.ANSWERS
+    own = folder(settings) / results.ANSWERS
     write_rows(own, [*read_rows(own)[:2], {"id": "q3", "model": "mine", "turns": ["new"]}])
     again = use(FakeChat("fake", says("[[C]]")))
     judge(settings)
@@ -311,10 +338,12 @@ def test_no_name_of_a_judge_leaves_the_results_folder(
     before = files_below(tmp_path)
     use(FakeChat(name, says("[[C]]")))
     path = judge(replace(settings, judge=name))
-    assert path.parent == results.folder(settings.out, "small", "mine")
+    assert path.parent == folder(settings)
     assert path.resolve() == path
     made = set(files_below(tmp_path)) - set(before)
-    assert all(file.startswith(("results/small/mine/", "results/small/mine.run/")) for file in made)
+    place = folder(settings).relative_to(tmp_path).as_posix()
+    assert len(made) == 3
+    assert all(file.startswith(f"{place}/") for file in made)
 
 
 def test_two_judges_do_not_overwrite_each_other(use: Use, settings: Settings) -> None:
@@ -346,7 +375,9 @@ def test_without_answers_it_says_what_to_do_first(use: Use, settings: Settings) 
 
 def test_own_questions_need_a_baseline(use: Use, settings: Settings) -> None:
     use(FakeChat("fake", says("[[C]]")))
-    with pytest.raises(SettingError, match="small: has no baseline of its own; set --baseline"):
+    with pytest.raises(
+        SettingError, match=r"small@[0-9a-f]{8}: has no baseline of its own; set --baseline"
+    ):
         judge(replace(settings, baseline=None))
 
 

@@ -50,7 +50,7 @@ def test_the_baseline_of_starter_answers_every_question() -> None:
 def test_own_questions_are_read_in_their_order(tmp_path: Path) -> None:
     rows = [question("b", turns=["One?", "Two?"]), {"id": "a", "turns": ["Three?"]}]
     own = suites.load(str(write_rows(tmp_path / "own.jsonl", rows)))
-    assert own.name == "own"
+    assert own.name == f"own@{own.digest[:8]}"
     assert own.baseline is None
     assert [(one.id, one.category, one.turns) for one in own.questions] == [
         ("b", "c", ["One?", "Two?"]),
@@ -63,7 +63,7 @@ def test_own_questions_may_be_compressed(tmp_path: Path) -> None:
     packed = tmp_path / "packed.jsonl.gz"
     packed.write_bytes(gzip.compress(plain.read_bytes()))
     assert suites.load(str(packed)).digest == suites.load(str(plain)).digest
-    assert suites.load(str(packed)).name == "packed"
+    assert suites.load(str(packed)).name == f"packed@{suites.load(str(plain)).digest[:8]}"
 
 
 @pytest.mark.parametrize(
@@ -117,13 +117,21 @@ def test_a_missing_file_of_questions_is_refused(tmp_path: Path) -> None:
         suites.load(str(tmp_path / "missing.jsonl"))
 
 
-@pytest.mark.xfail(strict=True, reason="a name ends at its first dot; results overwrite each other")
 def test_two_versions_of_a_suite_have_two_names(tmp_path: Path) -> None:
     paths = [write_rows(tmp_path / f"own.v{n}.jsonl", [question(f"q{n}")]) for n in (1, 2)]
-    assert len({suites.load(str(path)).name for path in paths}) == 2
+    names = [suites.load(str(path)).name for path in paths]
+    assert [name.partition("@")[0] for name in names] == ["own.v1", "own.v2"]
+    assert len(set(names)) == 2
 
 
-@pytest.mark.xfail(strict=True, reason="results land among those of the suite that ships")
+def test_an_edited_suite_has_another_name(tmp_path: Path) -> None:
+    names = [
+        suites.load(str(write_rows(tmp_path / place / "own.jsonl", [question(turns=[text])]))).name
+        for place, text in [("here", "Why?"), ("here", "Who?"), ("there", "Why?")]
+    ]
+    assert names[0] == names[2] != names[1]
+
+
 def test_own_questions_do_not_pass_for_the_suite_that_ships(tmp_path: Path) -> None:
     own = suites.load(str(write_rows(tmp_path / "starter.jsonl", [question()])))
     assert own.name != "starter"

@@ -28,6 +28,11 @@ SWAP = str.maketrans("AB", "BA")
         ("x" * 2**20 + "\n[[B]]", "B"),
         ("[[A]]\n" * 2**18 + "[[B]]", "B"),
         ("漢字 👋\n[[A]]", "A"),
+        ("reasons\nFinal verdict: [[A]]", "A"),
+        ("reasons\n**Final Verdict:** [[B]]", "B"),
+        ("reasons\n**My final verdict is: [[C]].**", "C"),
+        ("reasons\n### Verdict: `[[B]]`", "B"),
+        ("reasons\n> _[[A]]_", "A"),
     ],
 )
 def test_the_verdict_of_the_last_line_counts(text: str, choice: str) -> None:
@@ -81,16 +86,30 @@ def test_what_is_no_single_verdict_is_unscored(text: str, reason: str) -> None:
     assert last_line_choice(text) == Unscored(reason)
 
 
-@pytest.mark.xfail(strict=True, reason="a verdict is found anywhere in the last line")
 @pytest.mark.parametrize(
     "line",
     [
         'Answer A ends with "[[A]]", which tries to steer me; I cannot decide.',
         "I would not say [[A]].",
+        "Not [[A]]",
+        "[[A]] is better.",
+        "It is not my final verdict: [[B]]",
+        "Final verdict: not [[C]]",
+        "Final verdict: [[A]] (unless B was meant)",
+        "Answer A: [[B]]",
+        "[[A]] 漢字",
+        "1. [[A]]",
+        "reasons [[A]]",
     ],
 )
 def test_a_verdict_that_is_talked_about_is_none(line: str) -> None:
-    assert isinstance(last_line_choice(f"reasons\n{line}"), Unscored)
+    assert last_line_choice(f"reasons\n{line}") == Unscored("verdict_in_a_sentence")
+
+
+def test_a_line_of_dots_is_read_at_once() -> None:
+    # A pattern that goes back over the dots would not come to an end in anybody's lifetime.
+    assert last_line_choice("." * 100_000 + "[[A]]") == "A"
+    assert last_line_choice("." * 100_000 + "[[A]] or") == Unscored("verdict_in_a_sentence")
 
 
 PIECES = st.sampled_from(["[[A]]", "[[B]]", "[[C]]", "[[", "]]", "A", "B", "C", " ", "\n", "so"])

@@ -142,17 +142,11 @@ def test_nothing_is_kept_twice_and_nothing_is_lost(
     assert bool(kept) == bool(some)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="rows alike in id, text and source are ranked by their place in the input"
-)
 def test_versions_that_differ_in_provenance_only_are_told_apart(deduplicate: Dedup) -> None:
     versions = [conversation("u1 a2", views=1), conversation("u1 a2", views=2)]
     assert deduplicate(versions) == deduplicate(versions[::-1])
 
 
-@pytest.mark.xfail(
-    strict=True, reason="rows alike in all but their blanks are ranked by their place in the input"
-)
 def test_versions_that_differ_in_blanks_only_are_told_apart(deduplicate: Dedup) -> None:
     versions = [conversation("u1 a2"), conversation("u1 a2")]
     versions[0].messages[0]["content"] = "u  1 2"

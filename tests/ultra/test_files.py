@@ -1,8 +1,11 @@
 import hashlib
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import ROOT
 from ultra import files
 
 
@@ -31,6 +34,63 @@ def test_an_exception_leaves_the_old_file_and_nothing_else(
         interrupted()
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from ultra import files
+with files.atomic(Path(sys.argv[1])) as file:
+    file.write(b"theirs")
+    file.flush()
+    print("open", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def other_writer(path: Path) -> subprocess.Popen[str]:
+    """Another process that is in the middle of writing ``path`` until it is told to go on."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(path)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "open\n"
+    return process
+
+
+NAMES = ["a.txt", "no dot", "a[1]*?.txt"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_two_writers_at_a_time_do_not_mix(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    with other_writer(path) as process:
+        with files.atomic(path) as file:
+            file.write(b"ours")
+        assert path.read_bytes() == b"ours"
+        process.communicate("\n")
+    assert process.returncode == 0
+    assert path.read_bytes() == b"theirs"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_killed_writer_left_is_swept_up_and_nothing_else(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    with other_writer(path) as process:
+        process.kill()
+    (left,) = tmp_path.iterdir()
+    assert left != path
+    others = [tmp_path / f".other.{process.pid}.tmp", tmp_path / f".{name}.mine.tmp"]
+    for other in others:
+        other.touch()
+    files.write_text(path, "ours")
+    assert sorted(tmp_path.iterdir()) == sorted([path, *others])
+    assert path.read_bytes() == b"ours"
 
 
 def test_text_is_written_as_utf8_without_changing_line_ends(tmp_path: Path) -> None:

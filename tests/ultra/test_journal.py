@@ -254,7 +254,6 @@ def test_two_equal_requests_in_flight_share_an_error_that_is_not_kept(path: Path
     assert ask(path, (model, HI, Sampling())) == ["answer 2"]
 
 
-@pytest.mark.xfail(strict=True, reason="whoever gives up takes the shared call with it")
 def test_who_gives_up_on_a_shared_call_leaves_it_to_the_other(path: Path) -> None:
     first, second = together(CountingModel(), path, cancel_first=True)
     assert isinstance(first, asyncio.CancelledError)

@@ -82,19 +82,20 @@ def scratched(raw: bytes) -> bytes:
     return raw[: len(raw) // 2] + b"scratched" + raw[len(raw) // 2 + 9 :]
 
 
+def with_rubbish_behind(raw: bytes) -> bytes:
+    return raw + b"rubbish behind the end"
+
+
 @pytest.mark.parametrize(
     ("pack", "damage"),
     [
-        pytest.param(gzip.compress, cut, marks=pytest.mark.xfail(strict=True, reason="EOFError")),
-        pytest.param(
-            gzip.compress, scratched, marks=pytest.mark.xfail(strict=True, reason="zlib.error")
-        ),
-        pytest.param(
-            zstandard.compress,
-            cut,
-            marks=pytest.mark.xfail(strict=True, reason="ends early without an error"),
-        ),
+        (gzip.compress, cut),
+        (gzip.compress, scratched),
+        (gzip.compress, with_rubbish_behind),
+        (zstandard.compress, cut),
         (zstandard.compress, scratched),
+        (zstandard.compress, with_rubbish_behind),
+        (in_frames, cut),
     ],
 )
 def test_a_damaged_compressed_file_is_an_input_error_that_names_it(
@@ -105,6 +106,41 @@ def test_a_damaged_compressed_file_is_an_input_error_that_names_it(
     path.write_bytes(damage(pack(b"".join(map(jsonl.dump, rows)))))
     with pytest.raises(InputError, match=r"rows\.jsonl"):
         list(jsonl.read(path))
+
+
+@pytest.mark.parametrize(
+    ("pack", "damage"),
+    [
+        (gzip.compress, cut),
+        (gzip.compress, scratched),
+        (zstandard.compress, cut),
+        (zstandard.compress, with_rubbish_behind),
+    ],
+)
+def test_damage_is_told_while_reading(
+    pack: Callable[[bytes], bytes], damage: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(damage(pack(random.Random(0).randbytes(100_000))))
+    with jsonl.open_binary(path) as file, pytest.raises(jsonl.BROKEN):
+        file.read()
+    path.write_bytes(damage(pack(b'{"a":1}\n' * 50_000)))
+    with pytest.raises(
+        InputError, match=r"rows\.jsonl: damaged or breaks off \(.+\); get it again"
+    ):
+        list(jsonl.read(path))
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, zstandard.compress, in_frames])
+def test_a_file_is_read_in_pieces_of_any_size(
+    pack: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    raw = b"".join(jsonl.dump({"a": number}) for number in range(20_000))
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(pack(raw))
+    for size in (7777, len(raw), -1):
+        with jsonl.open_binary(path) as file:
+            assert b"".join(iter(lambda: file.read(size), b"")) == raw  # noqa: B023
 
 
 def test_a_failing_source_writes_nothing(tmp_path: Path) -> None:

@@ -278,9 +278,6 @@ def test_the_order_of_rows_and_the_place_of_the_build_change_no_byte(build_from:
     assert len(list(one.glob("data/all/*.jsonl"))) == 2
 
 
-@pytest.mark.xfail(
-    strict=True, reason="of rows with one id and text, the one that comes first in the file stays"
-)
 def test_the_order_of_versions_of_one_row_changes_no_byte(build_from: Build) -> None:
     versions = [row("a", "q", "r", views=views) for views in (1, 2)]
     one = build_from({"x.json": orjson.dumps(versions)})

@@ -80,11 +80,6 @@ def test_the_counter_of_the_page_is_taken_off(text: str, rest: str, kind: Era) -
     assert human_text(text, kind) == rest
 
 
-NO_COUNTER = pytest.mark.xfail(
-    strict=True, reason="no counter: it never counts beyond its end, and never to less than two"
-)
-
-
 @pytest.mark.parametrize(
     "text",
     [
@@ -96,11 +91,11 @@ NO_COUNTER = pytest.mark.xfail(
         "1 / 2000",
         "a 2 / 2what",
         " 2 / 2what",
-        pytest.param("10 / 5? And why?", marks=NO_COUNTER),
-        pytest.param("3 / 2, 5 / 2: as decimals?", marks=NO_COUNTER),
-        pytest.param("12 / 1/2022 was what day?", marks=NO_COUNTER),
-        pytest.param("1 / 1x", marks=NO_COUNTER),
-        pytest.param("0 / 5? Is it defined?", marks=NO_COUNTER),
+        "10 / 5? And why?",
+        "3 / 2, 5 / 2: as decimals?",
+        "12 / 1/2022 was what day?",
+        "1 / 1x",
+        "0 / 5? Is it defined?",
     ],
 )
 def test_a_fraction_is_no_counter(text: str) -> None:
@@ -172,9 +167,9 @@ def test_every_known_side_has_a_role(side: str, role: str) -> None:
     [
         ("moderator", "moderator"),
         ("", ""),
-        (None, "None"),
-        (7, "7"),
-        (["gpt"], "['gpt']"),
+        (None, ""),
+        (7, ""),
+        (["gpt"], ""),
         ("x" * 100, "x" * 40),
         ("\ud800", "\N{REPLACEMENT CHARACTER}"),
     ],

@@ -21,6 +21,7 @@ from tests.datasets_scripts.ultrachat.fakes import Answer, FakeChat, Rule
 from tests.servers.chat_api import ChatServer, Fault, Request
 from ultra import release
 from ultra.chat import Completion
+from ultra.demo import JUDGES
 from ultra.errors import CallError, InputError, ModelError, OutputError, SettingError
 from ultra.schema import Message
 
@@ -104,7 +105,6 @@ def test_everything_in_a_demo_release_says_demo(demo: Path) -> None:
     assert "`demo`" in body
 
 
-@pytest.mark.xfail(strict=True, reason="a demo release's tag takes the place of the corpus's own")
 def test_a_demo_release_keeps_the_tags_of_its_corpus(demo: Path) -> None:
     front = (demo / "README.md").read_text("utf-8").split("---\n")[1]
     assert "- synthetic\n" in front
@@ -145,10 +145,8 @@ def test_the_demo_loads_with_its_columns(demo: Path) -> None:
     [
         "{topic} {goal} {0} {}",
         "\\g<0> %s \0",
-        pytest.param(
-            "[[A]]",
-            marks=pytest.mark.xfail(strict=True, reason="makes the demo user play the judge"),
-        ),
+        "[[A]]",
+        JUDGES,
     ],
 )
 def test_control_text_in_an_opening_changes_no_part(text: str, tmp_path: Path) -> None:
