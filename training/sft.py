@@ -221,8 +221,7 @@ def _save(
     tokenizer.save_pretrained(partial)
     with files.atomic(partial / RECORD) as file:
         file.write(orjson.dumps(record, option=orjson.OPT_INDENT_2))
-    partial.rename(out)
-    files.sync_directory(out.parent)
+    files.rename_tree(partial, out)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-        sync_directory(path.parent)
+        sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -47,13 +47,22 @@ def write_text(path: Path, text: str) -> None:
         file.write(text.encode("utf-8"))
 
 
-def sync_directory(path: Path) -> None:
-    """Make renames and new names inside ``path`` survive a power cut."""
+def sync(path: Path) -> None:
+    """Make a file, or the names inside a directory, survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def rename_tree(source: Path, target: Path) -> None:
+    """Give a finished directory its name, once every file in it is on the disk."""
+    for path in sorted(source.rglob("*")):
+        sync(path)
+    sync(source)
+    source.rename(target)
+    sync(target.parent)
 
 
 def sha256(path: Path) -> str:

@@ -12,7 +12,6 @@ A release is written as ``<name>.partial`` and renamed once its manifest, the la
 """
 
 import hashlib
-import os
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -77,8 +76,6 @@ class _Shards:
     def _close_shard(self) -> None:
         if self._file is None:
             return
-        self._file.flush()
-        os.fsync(self._file.fileno())
         self._file.close()
         self._file = None
         digest = self._hash.hexdigest()
@@ -172,8 +169,7 @@ class Writer:
         ]
         with files.atomic(self._partial / MANIFEST) as file:
             file.write(orjson.dumps(manifest, option=orjson.OPT_INDENT_2))
-        self._partial.rename(self.path)
-        files.sync_directory(self.path.parent)
+        files.rename_tree(self._partial, self.path)
         return manifest
 
     def _nothing_kept(self, dropped: list[dict[str, Any]]) -> str:
