@@ -6,6 +6,7 @@ is escaped only where it would otherwise become markup.
 """
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 from itertools import count
 
@@ -17,21 +18,12 @@ MAX_DEPTH = 100
 _CHROME = {"button", "svg", "script", "style", "title", "-comment", "template", "noscript"}
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _LISTS = {"ul", "ol"}
-_CONTAINERS = {
-    "div",
-    "section",
-    "article",
-    "main",
-    "details",
-    "summary",
-    "figure",
-    "dl",
-    "dd",
-    "dt",
-}
+_SECTIONS = {"div", "section", "article", "main", "details", "summary", "figure"}
+_CONTAINERS = {*_SECTIONS, "dl", "dt", "dd"}
 _ROW_GROUPS = {"thead", "tbody", "tfoot"}
 _BLOCKS = {"p", "pre", "blockquote", "table", "hr", *_HEADINGS, *_LISTS, *_CONTAINERS}
 _MARKS = {"strong": "**", "b": "**", "em": "*", "i": "*", "del": "~~", "s": "~~", "strike": "~~"}
+_TAGS = {"**": "strong", "*": "em", "~~": "del"}
 _KEPT_TAGS = {"sub", "sup", "kbd", "mark", "u"}
 _BREAK = "\x00"  # stands for <br> until a paragraph or a table cell decides how to write it
 
@@ -40,19 +32,29 @@ _SPACE_RUN = re.compile(r"[ \t\r\f]+")
 _NEWLINE = re.compile(r" *\n *")
 _INLINE_MARKUP = re.compile(
     r"""
-    \\(?=[!-/:-@[-`{-~])            # a backslash before punctuation would escape it
+    \\(?=[!-/:-@[-`{-~\n]|\Z)       # a backslash before punctuation or a line end means something
     | `
     | (?<=\S)\* | \*(?=\S)
     | (?<![^\W_])_(?=\S) | (?<=\S)_(?![^\W_])
     | <(?=[a-zA-Z/!?])              # would open a tag or an autolink
     | &(?=\#?\w+;)                  # would be an entity
-    | \[(?=[^\]]*\][(:\[])          # would open a link
-    | (?<!~)~(?=~)
+    | \](?=[(:\[])                  # would end the text of a link
+    | (?<=[^\s~])~{2,} | (?<!~)~{2,}(?=[^\s~])
     """,
     re.VERBOSE,
 )
 _LINE_MARKUP = re.compile(
-    r"(?m)^(?:(\#{1,6}(?=\s|$)|>|[-+*](?=\s|$)|[-=]{2,}[ ]*$|~~~)|(\d{1,9})([.)](?=\s|$)))"
+    r"""
+    ^(?:
+        ( \#{1,6}(?=\s|$) | > | [-+*](?=\s|$) | ~~~
+        | (?:-+|=+)[ ]*$                      # would make the line above a heading
+        | _(?=[ ]*_[ ]*_[_ ]*$)               # would be a rule
+        | [-:|](?=[-:| ]*-[-:| ]*$)(?=.*\|)   # would make the line above the head of a table
+        )
+        | (\d{1,9})([.)](?=\s|$))
+    )
+    """,
+    re.VERBOSE | re.MULTILINE,
 )
 
 
@@ -97,7 +99,7 @@ def _blocks(nodes: Iterable[LexborNode], depth: int) -> list[str]:
 
 
 def _flush(run: list[str], blocks: list[str]) -> bool:
-    paragraph = _paragraph("".join(run))
+    paragraph = _paragraph(_join(run))
     run.clear()
     if paragraph:
         blocks.append(paragraph)
@@ -109,14 +111,11 @@ def _block(node: LexborNode, tag: str, depth: int) -> list[str]:
         return [_code_block(node)]
     if tag in _HEADINGS:
         text = _one_line(_inlines(node, depth))
+        text = re.sub(r"(?<= )(#+)$", r"\\\1", text)  # a heading may end with marks of its own
         return [f"{'#' * _HEADINGS[tag]} {text}"] if text else []
     if tag == "blockquote":
-        quoted = "\n\n".join(_blocks(_children(node), depth))
-        return (
-            ["\n".join(f"> {line}" if line else ">" for line in quoted.split("\n"))]
-            if quoted
-            else []
-        )
+        lines = "\n\n".join(_blocks(_children(node), depth)).split("\n")
+        return ["\n".join(f"> {line}" if line else ">" for line in lines)] if lines != [""] else []
     if tag == "table":
         return _table(node, depth)
     if tag == "hr":
@@ -232,7 +231,7 @@ def _cell(cell: LexborNode, depth: int) -> str:
 
 
 def _inlines(node: LexborNode, depth: int) -> str:
-    return "".join(_inline(child, depth) for child in _children(node))
+    return _join(_inline(child, depth) for child in _children(node))
 
 
 def _inline(node: LexborNode, depth: int) -> str:
@@ -257,10 +256,23 @@ def _inline(node: LexborNode, depth: int) -> str:
     return _wrap(node, tag, _inlines(node, depth + 1))
 
 
+def _join(parts: Iterable[str]) -> str:
+    """Put pieces side by side so that the marks at their edges do not become others."""
+    joined: list[str] = []
+    for part in filter(None, parts):
+        before = joined[-1] if joined else ""
+        if before.endswith("!") and part[0] == "[":
+            joined[-1] = before[:-1] + "\\!"  # would make the link an image
+        elif part[0] in "*`~" and before.endswith(part[0]):
+            joined.append("<!-- -->")  # keeps neighbours apart and shows nothing
+        joined.append(part)
+    return "".join(joined)
+
+
 def _escape(text: str) -> str:
     """Text as Markdown: blanks evened out as a browser does, line ends kept as soft breaks."""
     text = _SPACE_RUN.sub(" ", text)
-    return _INLINE_MARKUP.sub(lambda match: "\\" + match[0], text)
+    return _INLINE_MARKUP.sub(lambda match: re.sub("(.)", r"\\\1", match[0]), text)
 
 
 def _is_display(node: LexborNode) -> bool:
@@ -278,6 +290,8 @@ def _formula(node: LexborNode) -> str:
 def _wrap(node: LexborNode, tag: str, inner: str) -> str:
     href = node.attributes.get("href") if tag == "a" else None
     if href is not None and inner.strip():
+        if inner.count("[") != inner.count("]"):
+            inner = re.sub(r"(?<!\\)([\[\]])", r"\\\1", inner)
         return f"[{inner.strip()}]({_target(href)})"
     if tag in _KEPT_TAGS and inner:
         return f"<{tag}>{inner}</{tag}>"
@@ -286,11 +300,33 @@ def _wrap(node: LexborNode, tag: str, inner: str) -> str:
         return f" {inner} " if tag in _BLOCKS or tag in {"li", "td", "th", "tr"} else inner
     core = inner.strip(" " + _BREAK)
     before, after = inner[: inner.index(core)], inner[inner.index(core) + len(core) :]
+    if not (before or _opens(node, core)) or not (after or _closes(node, core)):
+        name = _TAGS[mark]
+        return f"{before}<{name}>{core}</{name}>{after}"
     return f"{before}{mark}{core}{mark}{after}"
+
+
+def _opens(node: LexborNode, core: str) -> bool:
+    """Whether a mark before ``core`` can open: punctuation behind it must not follow a letter."""
+    before = node.prev.text()[-1:] if node.prev is not None else ""
+    return not (_is_punctuation(core[0]) and before.strip() and not _is_punctuation(before))
+
+
+def _closes(node: LexborNode, core: str) -> bool:
+    """Whether a mark after ``core`` can close: punctuation before it must not precede a letter."""
+    after = node.next.text()[:1] if node.next is not None else ""
+    return not (_is_punctuation(core[-1]) and after.strip() and not _is_punctuation(after))
+
+
+def _is_punctuation(character: str) -> bool:
+    return unicodedata.category(character)[0] in "PS"
 
 
 def _code_span(text: str) -> str:
     """Backticks around code, in the shortest run that the code does not hold itself."""
+    text = text.replace(
+        "\n", " "
+    )  # as a browser shows it; a line of code must not be taken for text
     runs = {len(run) for run in re.findall(r"`+", text)}
     ticks = "`" * next(length for length in count(1) if length not in runs)
     edges = text[:1] + text[-1:]
