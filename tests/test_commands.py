@@ -87,7 +87,7 @@ def test_a_release_in_the_way_is_never_overwritten(tmp_path: Path) -> None:
     assert run(SHAREGPT, "--out", out).returncode == 0
     assert "already built" in run(SHAREGPT, "--out", out).stdout
     error = fails(SHAREGPT, "--out", out, "--test-share", "0.5")
-    assert "already complete, from another configuration" in error
+    assert "already complete, with other configuration" in error
 
 
 def test_a_damaged_release_is_not_trained_on(tmp_path: Path) -> None:

@@ -109,12 +109,7 @@ def _is_trained(out: Path, record: dict[str, Any]) -> bool:
         found = None
     if not isinstance(found, dict):
         raise OutputError(f"{out}: is in the way and no checkpoint of ours; move it")
-    other = [key for key, value in record.items() if found.get(key) != value]
-    if other:
-        raise OutputError(
-            f"{out}: already trained, with other {' and '.join(other)}; "
-            "choose another --out (OUT= with make) or remove it"
-        )
+    files.require_same(out, found, record)
     return True
 
 

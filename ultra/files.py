@@ -4,10 +4,12 @@ import glob
 import hashlib
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+from ultra.errors import OutputError
 
 _HOST = socket.gethostname()
 
@@ -63,6 +65,20 @@ def rename_tree(source: Path, target: Path) -> None:
     sync(source)
     source.rename(target)
     sync(target.parent)
+
+
+def require_same(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Hold what is complete at ``path`` to what would be made there now.
+
+    Raises:
+        OutputError: names the fields in which they differ, and the way out.
+    """
+    other = [key for key, value in wanted.items() if found.get(key) != value]
+    if other:
+        raise OutputError(
+            f"{path}: already complete, with other {' and '.join(other)}; "
+            "choose another --out (OUT= with make) or remove it"
+        )
 
 
 def sha256(path: Path) -> str:

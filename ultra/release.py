@@ -256,12 +256,7 @@ def is_built(path: Path, identity: Manifest) -> bool:
             f"{path}: is in the way and is no release; move it or choose another --out"
         )
     manifest = verify(path)
-    other = [key for key, value in identity.items() if manifest.get(key) != value]
-    if other:
-        raise OutputError(
-            f"{path}: already complete, from another {' and '.join(other)}; "
-            "choose another --out (OUT= with make) or remove it"
-        )
+    files.require_same(path, manifest, identity)
     return True
 
 

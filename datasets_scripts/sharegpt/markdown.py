@@ -6,11 +6,12 @@ is escaped only where it would otherwise become markup.
 """
 
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator
 from itertools import count
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
+
+from datasets_scripts.sharegpt import commonmark
 
 MAX_DEPTH = 100
 """Elements nested deeper than this keep their text and lose their structure."""
@@ -23,39 +24,7 @@ _CONTAINERS = {*_SECTIONS, "dl", "dt", "dd"}
 _ROW_GROUPS = {"thead", "tbody", "tfoot"}
 _BLOCKS = {"p", "pre", "blockquote", "table", "hr", *_HEADINGS, *_LISTS, *_CONTAINERS}
 _MARKS = {"strong": "**", "b": "**", "em": "*", "i": "*", "del": "~~", "s": "~~", "strike": "~~"}
-_TAGS = {"**": "strong", "*": "em", "~~": "del"}
 _KEPT_TAGS = {"sub", "sup", "kbd", "mark", "u"}
-_BREAK = "\x00"  # stands for <br> until a paragraph or a table cell decides how to write it
-
-_SPACE = re.compile(r"[ \t\r\n\f]+")
-_SPACE_RUN = re.compile(r"[ \t\r\f]+")
-_NEWLINE = re.compile(r" *\n *")
-_INLINE_MARKUP = re.compile(
-    r"""
-    \\(?=[!-/:-@[-`{-~\n]|\Z)       # a backslash before punctuation or a line end means something
-    | `
-    | (?<=\S)\* | \*(?=\S)
-    | (?<![^\W_])_(?=\S) | (?<=\S)_(?![^\W_])
-    | <(?=[a-zA-Z/!?])              # would open a tag or an autolink
-    | &(?=\#?\w+;)                  # would be an entity
-    | \](?=[(:\[])                  # would end the text of a link
-    | (?<=[^\s~])~{2,} | (?<!~)~{2,}(?=[^\s~])
-    """,
-    re.VERBOSE,
-)
-_LINE_MARKUP = re.compile(
-    r"""
-    ^(?:
-        ( \#{1,6}(?=\s|$) | > | [-+*](?=\s|$) | ~~~
-        | (?:-+|=+)[ ]*$                      # would make the line above a heading
-        | _(?=[ ]*_[ ]*_[_ ]*$)               # would be a rule
-        | [-:|](?=[-:| ]*-[-:| ]*$)(?=.*\|)   # would make the line above the head of a table
-        )
-        | (\d{1,9})([.)](?=\s|$))
-    )
-    """,
-    re.VERBOSE | re.MULTILINE,
-)
 
 
 def to_markdown(html: str) -> str:
@@ -99,7 +68,7 @@ def _blocks(nodes: Iterable[LexborNode], depth: int) -> list[str]:
 
 
 def _flush(run: list[str], blocks: list[str]) -> bool:
-    paragraph = _paragraph(_join(run))
+    paragraph = commonmark.paragraph(commonmark.join(run))
     run.clear()
     if paragraph:
         blocks.append(paragraph)
@@ -110,7 +79,7 @@ def _block(node: LexborNode, tag: str, depth: int) -> list[str]:
     if tag == "pre":
         return [_code_block(node)]
     if tag in _HEADINGS:
-        text = _one_line(_inlines(node, depth))
+        text = commonmark.one_line(_inlines(node, depth))
         text = re.sub(r"(?<= )(#+)$", r"\\\1", text)  # a heading may end with marks of its own
         return [f"{'#' * _HEADINGS[tag]} {text}"] if text else []
     if tag == "blockquote":
@@ -226,53 +195,33 @@ def _row(cells: list[str], width: int) -> str:
 
 
 def _cell(cell: LexborNode, depth: int) -> str:
-    text = _SPACE.sub(" ", _inlines(cell, depth)).strip(" " + _BREAK)
-    return re.sub(rf" ?{_BREAK} ?", "<br>", text).replace("|", "\\|")
+    return commonmark.cell(_inlines(cell, depth))
 
 
 def _inlines(node: LexborNode, depth: int) -> str:
-    return _join(_inline(child, depth) for child in _children(node))
+    return commonmark.join(_inline(child, depth) for child in _children(node))
 
 
 def _inline(node: LexborNode, depth: int) -> str:
     """Inline Markdown of one node; blocks inside are flattened to their text."""
     tag = node.tag or ""
     if tag == "-text":
-        return _escape(node.text_content or "")
+        return commonmark.escape(node.text_content or "")
     if tag in _CHROME:
         return ""
     if depth > MAX_DEPTH:
-        return _escape(node.text())
+        return commonmark.escape(node.text())
     if tag == "code":
-        return _code_span(node.text())
+        return commonmark.code_span(node.text())
     if tag == "br":
-        return _BREAK
+        return commonmark.BREAK
     if tag == "img":
-        alt = _SPACE.sub(" ", node.attributes.get("alt") or "")
-        return f"![{alt}]({_target(node.attributes.get('src') or '')})"
+        alt = commonmark.one_line(node.attributes.get("alt") or "")
+        return f"![{alt}]({commonmark.link_target(node.attributes.get('src') or '')})"
     formula = _formula(node)
     if formula:
         return f"$${formula}$$" if _is_display(node) else f"${formula}$"
     return _wrap(node, tag, _inlines(node, depth + 1))
-
-
-def _join(parts: Iterable[str]) -> str:
-    """Put pieces side by side so that the marks at their edges do not become others."""
-    joined: list[str] = []
-    for part in filter(None, parts):
-        before = joined[-1] if joined else ""
-        if before.endswith("!") and part[0] == "[":
-            joined[-1] = before[:-1] + "\\!"  # would make the link an image
-        elif part[0] in "*`~" and before.endswith(part[0]):
-            joined.append("<!-- -->")  # keeps neighbours apart and shows nothing
-        joined.append(part)
-    return "".join(joined)
-
-
-def _escape(text: str) -> str:
-    """Text as Markdown: blanks evened out as a browser does, line ends kept as soft breaks."""
-    text = _SPACE_RUN.sub(" ", text)
-    return _INLINE_MARKUP.sub(lambda match: re.sub("(.)", r"\\\1", match[0]), text)
 
 
 def _is_display(node: LexborNode) -> bool:
@@ -292,67 +241,14 @@ def _wrap(node: LexborNode, tag: str, inner: str) -> str:
     if href is not None and inner.strip():
         if inner.count("[") != inner.count("]"):
             inner = re.sub(r"(?<!\\)([\[\]])", r"\\\1", inner)
-        return f"[{inner.strip()}]({_target(href)})"
+        return f"[{inner.strip()}]({commonmark.link_target(href)})"
     if tag in _KEPT_TAGS and inner:
         return f"<{tag}>{inner}</{tag}>"
     mark = _MARKS.get(tag)
-    if mark is None or not inner.strip(" " + _BREAK):
+    if mark is None or not inner.strip(" " + commonmark.BREAK):
         return f" {inner} " if tag in _BLOCKS or tag in {"li", "td", "th", "tr"} else inner
-    core = inner.strip(" " + _BREAK)
+    core = inner.strip(" " + commonmark.BREAK)
     before, after = inner[: inner.index(core)], inner[inner.index(core) + len(core) :]
-    if not (before or _opens(node, core)) or not (after or _closes(node, core)):
-        name = _TAGS[mark]
-        return f"{before}<{name}>{core}</{name}>{after}"
-    return f"{before}{mark}{core}{mark}{after}"
-
-
-def _opens(node: LexborNode, core: str) -> bool:
-    """Whether a mark before ``core`` can open: punctuation behind it must not follow a letter."""
-    before = node.prev.text()[-1:] if node.prev is not None else ""
-    return not (_is_punctuation(core[0]) and before.strip() and not _is_punctuation(before))
-
-
-def _closes(node: LexborNode, core: str) -> bool:
-    """Whether a mark after ``core`` can close: punctuation before it must not precede a letter."""
-    after = node.next.text()[:1] if node.next is not None else ""
-    return not (_is_punctuation(core[-1]) and after.strip() and not _is_punctuation(after))
-
-
-def _is_punctuation(character: str) -> bool:
-    return unicodedata.category(character)[0] in "PS"
-
-
-def _code_span(text: str) -> str:
-    """Backticks around code, in the shortest run that the code does not hold itself."""
-    text = text.replace(
-        "\n", " "
-    )  # as a browser shows it; a line of code must not be taken for text
-    runs = {len(run) for run in re.findall(r"`+", text)}
-    ticks = "`" * next(length for length in count(1) if length not in runs)
-    edges = text[:1] + text[-1:]
-    pad = " " if "`" in edges or (edges == "  " and text.strip()) else ""
-    return f"{ticks}{pad}{text}{pad}{ticks}" if text else ""
-
-
-def _target(address: str) -> str:
-    """A link's address; in angle brackets if it would end early."""
-    address = re.sub(r"[\r\n\t]", "", address)
-    if re.search(r"[\s()<>]", address) or not address:
-        return f"<{address.replace('<', '%3C').replace('>', '%3E')}>"
-    return address
-
-
-def _one_line(text: str) -> str:
-    return _SPACE.sub(" ", text.replace(_BREAK, " ")).strip()
-
-
-def _paragraph(text: str) -> str:
-    text = _NEWLINE.sub("\n", _SPACE_RUN.sub(" ", text)).replace(_BREAK + "\n", _BREAK)
-    text = re.sub(rf" *{_BREAK} *", _BREAK, text).strip(" \n" + _BREAK)
-    text = re.sub(r"\n+", "\n", text).replace(_BREAK, "  \n")
-    return _LINE_MARKUP.sub(_escape_line, text)
-
-
-def _escape_line(match: re.Match[str]) -> str:
-    markup, number, point = match.groups()
-    return f"\\{markup}" if markup else f"{number}\\{point}"
+    left = before or (node.prev.text() if node.prev is not None else "")
+    right = after or (node.next.text() if node.next is not None else "")
+    return before + commonmark.emphasis(core, mark, left[-1:], right[:1]) + after

@@ -171,7 +171,7 @@ def test_other_settings_at_the_same_place_are_refused(
     checkpoint: Path, tiny: Settings, change: dict[str, Any]
 ) -> None:
     before = digests(checkpoint)
-    with pytest.raises(OutputError, match="already trained, with other settings;"):
+    with pytest.raises(OutputError, match="already complete, with other settings;"):
         sft.train(replace(tiny, out=checkpoint, **change))
     assert digests(checkpoint) == before
 
@@ -180,7 +180,7 @@ def test_other_data_at_the_same_place_are_refused(
     checkpoint: Path, tiny: Settings, tmp_path: Path
 ) -> None:
     other = write_release(tmp_path / "other", CHATS[:5])
-    with pytest.raises(OutputError, match="already trained, with other dataset;"):
+    with pytest.raises(OutputError, match="already complete, with other dataset;"):
         sft.train(replace(tiny, out=checkpoint, dataset=str(other)))
 
 
@@ -236,7 +236,7 @@ def test_an_edited_file_is_another_run(
     chosen, file = read(with_trainer(tiny, max_steps=1), checkpoint, tmp_path)
     if finished:
         sft.train(chosen)
-        says = "already trained, with other contents;"
+        says = "already complete, with other contents;"
     else:
         monkeypatch.setattr(sft, "_save", stop)
         with pytest.raises(KeyboardInterrupt):

@@ -339,7 +339,7 @@ def test_a_release_is_found_by_what_it_was_made_from(tmp_path: Path) -> None:
 def test_a_release_from_something_else_is_in_the_way(tmp_path: Path) -> None:
     build(tmp_path / "r", {("all", "train"): [row(1)]}, **IDENTITY)
     other = {"version": "1.0.1", "configuration": {"test_share": 0.2}}
-    with pytest.raises(OutputError, match="from another version and configuration"):
+    with pytest.raises(OutputError, match="with other version and configuration"):
         release.is_built(tmp_path / "r", other)
 
 
