@@ -154,7 +154,12 @@ def encode(
     """
     if any(turn["role"] not in ROLES or not isinstance(turn["content"], str) for turn in messages):
         return "no_message"
-    pieces = segments(messages, tokenizer)
+    from jinja2 import TemplateError
+
+    try:
+        pieces = segments(messages, tokenizer)
+    except TemplateError:  # a template may, for instance, demand that a user speaks first
+        return "template_refuses"
     if pieces is None:
         return "template_changes_text"
     ids: list[int] = []

@@ -141,7 +141,7 @@ async def _make(
             cast, user=Journaled(cast.user, journal), assistant=Journaled(cast.assistant, journal)
         )
         try:
-            made |= await _simulate_all(_plans(settings, lines), parts, spool, settings.concurrency)
+            made |= await _simulate_all(settings, lines, parts, spool)
         finally:
             await parts.user.close()
             await parts.assistant.close()
@@ -161,11 +161,12 @@ def _plans(settings: Settings, lines: list[openings.Opening]) -> Iterator[Plan]:
 
 
 async def _simulate_all(
-    plans: Iterator[Plan], cast: Cast, spool: Spool, concurrency: int
+    settings: Settings, lines: list[openings.Opening], cast: Cast, spool: Spool
 ) -> dict[str, Any]:
-    """Hold all dialogues, ``concurrency`` at a time, without a barrier between them."""
+    """Hold all dialogues, some at a time, without a barrier between them."""
     ledger, usage = Ledger([STEP]), Counter[str]()
-    with tqdm(desc=CORPUS, unit=" dialogues", disable=None) as bar:
+    total = settings.n or len(lines)
+    with tqdm(desc=CORPUS, total=total, unit=" dialogues", disable=None) as bar:
 
         async def work(plan: Plan) -> None:
             ledger.enter(STEP)
@@ -178,7 +179,7 @@ async def _simulate_all(
                 _keep(plan, result, spool)
             bar.update()
 
-        await pool.for_each(plans, work, concurrency)
+        await pool.for_each(_plans(settings, lines), work, settings.concurrency)
     return {"steps": ledger.table(), "usage": dict(sorted(usage.items()))}
 
 

@@ -195,6 +195,15 @@ def test_a_template_that_changes_texts_is_not_followed(
     assert not isinstance(data.encode(chat("a", "b"), byte_tokenizer, 100), str)
 
 
+def test_what_a_template_refuses_is_dropped(
+    byte_tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuses = byte_tokenizer.chat_template + "{{ raise_exception('no') if messages | length > 2 }}"
+    monkeypatch.setattr(byte_tokenizer, "chat_template", refuses)
+    assert data.encode(chat("a", "b", "c", "d"), byte_tokenizer, 100) == "template_refuses"
+    assert not isinstance(data.encode(chat("a", "b"), byte_tokenizer, 100), str)
+
+
 @pytest.mark.parametrize(
     "turn", [{"role": f"user{TURN_END}", "content": "a"}, {"role": "user", "content": None}]
 )
