@@ -11,7 +11,7 @@ from benchmarks import results, suites
 from benchmarks.suites import Question, Suite
 from ultra import command, jsonl, models, pool
 from ultra.chat import ChatModel, Sampling
-from ultra.errors import CallError, SettingError
+from ultra.errors import CallError, ModelError, SettingError
 from ultra.journal import Journal, Journaled
 from ultra.schema import Message
 
@@ -43,19 +43,24 @@ def answer(settings: Settings) -> Path:
 
     Raises:
         SettingError: unknown suite, or a model that cannot be opened.
-        ModelError: the endpoint refuses us.
+        ModelError: the endpoint refuses us, or no question was answered.
     """
     suite = suites.load(settings.suite)
     model = models.open_model(
-        models.chosen(settings.model, "answers", "--model"), settings.base_url
+        models.chosen(settings.model, "answers", "--model (MODEL= with make)"), settings.base_url
     )
     folder = results.folder(settings.out, suite.name, model.name)
-    rows = asyncio.run(_answer_all(settings, suite, model, results.journal(folder, "answers")))
+    rows = asyncio.run(
+        _answer_all(settings, suite, model, results.journal(folder, "answers", model.name))
+    )
     path = folder / results.ANSWERS
     jsonl.write(path, rows)
-    failed = sum("error" in row for row in rows)
-    if failed:
-        print(f"{failed} of {len(rows)} questions have no answer; run again to ask them again")
+    errors = [row["error"] for row in rows if "error" in row]
+    if errors:
+        failed = f"{len(errors)} of {len(rows)} questions have no answer: {errors[0]}"
+        if len(errors) == len(rows):
+            raise ModelError(failed)
+        print(f"{failed}; run again to ask them again")
     print(path)
     return path
 
@@ -76,7 +81,6 @@ async def _answer_all(
             await pool.for_each(suite.questions, work, settings.concurrency)
         finally:
             await asked.close()
-        journal.log_run()
     return [rows[question.id] for question in suite.questions]
 
 

@@ -1,6 +1,7 @@
 """Judge a model's answers against a baseline's: both orders, every verdict with its raw text."""
 
 import asyncio
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -76,9 +77,11 @@ def judge(settings: Settings) -> Path:
         ModelError: the judge's endpoint refuses us.
     """
     suite = suites.load(settings.suite)
-    named = models.display_name(models.chosen(settings.model, "answers", "--model"))
+    named = models.display_name(
+        models.chosen(settings.model, "answers", "--model (MODEL= with make)")
+    )
     judging = models.open_model(
-        models.chosen(settings.judge, "judge", "--judge"), settings.base_url
+        models.chosen(settings.judge, "judge", "--judge (JUDGE= with make)"), settings.base_url
     )
     baseline = settings.baseline or suite.baseline
     if baseline is None:
@@ -88,19 +91,22 @@ def judge(settings: Settings) -> Path:
     others = results.read_answers(baseline)
     _check_questions(suite, answers, folder / results.ANSWERS)
     _check_questions(suite, others, baseline)
+    if not any(question.id in others for question in suite.questions):
+        raise InputError(f"{baseline}: answers none of the questions of suite {suite.name}")
     protocol = read_protocol("pairwise", suite, judging.name, jsonl.digest(others))
     pairs = [
         Pair(question, answers.get(question.id, {}), others.get(question.id, {}), order)
         for question in suite.questions
         for order in protocol.orders
     ]
-    place = results.journal(folder, "judgments")
+    place = results.journal(folder, "judgments", judging.name)
     rows = asyncio.run(_judge_all(pairs, protocol, judging, place, settings.concurrency))
     head = {"suite": suite.name, "suite_digest": suite.digest, "judge": judging.name}
-    path = results.judgments_file(folder, judging.name)
+    path = results.judgments_file(folder, judging.name, protocol.hash)
     jsonl.write(path, ({**head, "model": named, **row} for row in rows))
-    unscored = sum(row["verdict"] == "unscored" for row in rows)
-    print(f"{len(rows)} judgments, {unscored} unscored")
+    unscored = Counter(row["reason"] for row in rows if row["verdict"] == "unscored")
+    reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(unscored.items()))
+    print(f"{len(rows)} judgments, unscored: {reasons or 'none'}")
     print(path)
     return path
 
@@ -140,7 +146,6 @@ async def _judge_all(
             await pool.for_each(pairs, work, concurrency)
         finally:
             await asked.close()
-        journal.log_run()
     return [rows[pair.question.id, pair.order] for pair in pairs]
 
 

@@ -15,14 +15,14 @@ def folder(out: Path, suite: str, model: str) -> Path:
     return out / _file_name(suite) / _file_name(model)
 
 
-def judgments_file(results: Path, judge: str) -> Path:
-    """The judgments of one judge on one model's answers."""
-    return results / f"judged-by-{_file_name(judge)}.jsonl"
+def judgments_file(results: Path, judge: str, protocol: str) -> Path:
+    """The judgments of one judge under one protocol on one model's answers."""
+    return results / f"judged-by-{_file_name(judge)}-{protocol}.jsonl"
 
 
-def journal(results: Path, job: str) -> Path:
-    """The journal of a job on one model, below its results and no part of them."""
-    return results / "run" / f"{job}.jsonl"
+def journal(results: Path, job: str, model: str) -> Path:
+    """The journal of what a model did in a job, below the results and no part of them."""
+    return results / "run" / f"{job}-{_file_name(model)}" / "journal.jsonl"
 
 
 def read_answers(path: Path) -> dict[str, dict[str, Any]]:
@@ -32,7 +32,7 @@ def read_answers(path: Path) -> dict[str, dict[str, Any]]:
         InputError: the file is not there, or a row is no answer.
     """
     if not path.is_file():
-        raise InputError(f"{path}: no answers there; let the model answer first (make answers)")
+        raise InputError(f"{path}: no answers there (make answers lets a model answer)")
     answers: dict[str, dict[str, Any]] = {}
     for number, row in enumerate(jsonl.read(path), 1):
         turns = row.get("turns")

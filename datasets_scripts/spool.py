@@ -14,6 +14,7 @@ from typing import Any, Self
 import orjson
 
 from datasets_scripts.pipeline import Drop
+from ultra.errors import OutputError
 
 _TABLES = """
 CREATE TABLE kept (
@@ -43,14 +44,18 @@ class Spool:
     """A scratch file in a folder, without a name: even a killed build leaves nothing of it."""
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f".spool-{os.getpid()}"
-        self.db = sqlite3.connect(path, isolation_level=None)
-        self.db.execute("PRAGMA journal_mode = OFF")
-        self.db.execute("PRAGMA synchronous = OFF")
-        self.db.executescript(_TABLES)
-        path.unlink()
-        self.db.execute("BEGIN")
+        try:
+            self.db = sqlite3.connect(path, isolation_level=None)
+            self.db.execute("PRAGMA journal_mode = OFF")
+            self.db.execute("PRAGMA synchronous = OFF")
+            self.db.executescript(_TABLES)
+            path.unlink()
+            self.db.execute("BEGIN")
+        except sqlite3.OperationalError as error:
+            raise self._failed(error) from error
 
     def add(self, entry: Entry, row: dict[str, Any]) -> None:
         cursor = self.db.execute(
@@ -91,5 +96,10 @@ class Spool:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         self.close()
+        if isinstance(error, sqlite3.OperationalError):
+            raise self._failed(error) from error
+
+    def _failed(self, error: Exception) -> OutputError:
+        return OutputError(f"{self._folder}: cannot be written to ({error}); is the disk full?")

@@ -18,10 +18,10 @@ def print_summary(path: Path) -> None:
     if manifest.get("demo"):
         print("  demo: made by the offline demo model, not by a real one")
     for name, split in splits.items():
-        print(f"  {name:<24}{split['rows']:>9,}")
+        print(f"  {name:<30}{split['rows']:>9,}")
     for step in steps:
         for reason, count in step["dropped"].items():
-            print(f"  dropped: {reason:<15}{count:>9,}  ({step['step']})")
+            print(f"  dropped: {reason:<21}{count:>9,}  ({step['step']})")
     for name in manifest["input"].get("ignored", []):
         print(f"  ignored, no conversations in it: {name}")
     print("load it with")

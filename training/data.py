@@ -64,7 +64,9 @@ def locate(dataset: str) -> Source:
         found = HfApi().dataset_info(name, revision=revision or None)
     except (HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, httpx.HTTPError) as error:
         why = " ".join(str(error).split())[:200]
-        raise InputError(f"dataset {dataset}: not found on the Hub ({why})") from error
+        raise InputError(
+            f"dataset {dataset}: no such folder, and not found on the Hub ({why})"
+        ) from error
     return Source(name, f"{found.sha}", "demo" in (found.tags or []))
 
 

@@ -1,8 +1,9 @@
 """Supervised fine-tuning: a release in, a checkpoint with tokenizer and chat template out."""
 
+import difflib
 import shutil
 import sys
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,12 @@ from ultra.local_chat import checkpoint_digest
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
+    from transformers import (
+        PreTrainedModel,
+        PreTrainedTokenizerBase,
+        Trainer,
+        TrainingArguments,
+    )
 
 RECIPES = Path(__file__).parent / "recipes"
 RECORD = "training.json"
@@ -80,10 +86,13 @@ def train(settings: Settings) -> Path:
     model, tokenizer = _start(settings, rows)
     encoded, report = data.tokenise(rows, tokenizer, settings.max_length)
     _print_report(report)
-    losses = _run(model, tokenizer, encoded, arguments, record)
-    record |= {"code_version": __version__, "data": asdict(report), "losses": losses}
-    _save(settings.out, model, tokenizer, record)
-    shutil.rmtree(run)
+    trainer = _trainer(model, tokenizer, encoded, arguments)
+    with files.locked(run):
+        _claim(run, record)
+        losses = _run(trainer, run)
+        record |= {"code_version": __version__, "data": asdict(report), "losses": losses}
+        _save(settings.out, model, tokenizer, record)
+        shutil.rmtree(run)
     print(settings.out)
     return settings.out
 
@@ -128,10 +137,22 @@ def _claim(run: Path, record: dict[str, Any]) -> None:
 
 def _arguments(settings: Settings, run: Path) -> "TrainingArguments":
     try:
+        import torch
         from transformers import TrainingArguments
     except ImportError as error:
         raise SettingError("training needs torch and transformers: the extra 'train'") from error
-    defaults = {"save_total_limit": 2, "disable_tqdm": not sys.stderr.isatty()}
+    known = [one.name for one in fields(TrainingArguments)]
+    for name in settings.trainer.keys() - set(known):
+        close = difflib.get_close_matches(name, known, 1)
+        hint = f"; did you mean '{close[0]}'?" if close else ""
+        raise SettingError(
+            f"trainer.{name}: transformers.TrainingArguments has no such field{hint}"
+        )
+    defaults = {
+        "save_total_limit": 2,
+        "disable_tqdm": not sys.stderr.isatty(),
+        "dataloader_pin_memory": torch.cuda.is_available(),
+    }
     try:
         return TrainingArguments(output_dir=str(run), **(defaults | settings.trainer))
     except (TypeError, ValueError) as error:
@@ -157,34 +178,35 @@ def _start(
 
 def _print_report(report: Report) -> None:
     share = report.supervised_tokens / report.tokens
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in report.dropped.items())
     print(
         f"{report.examples:,} examples, {report.tokens:,} tokens, {share:.0%} with loss, "
-        f"{report.truncated:,} cut, {sum(report.dropped.values()):,} dropped {report.dropped or ''}"
+        f"{report.truncated:,} cut, dropped: {reasons or 'none'}"
     )
 
 
-def _run(
+def _trainer(
     model: "PreTrainedModel",
     tokenizer: "PreTrainedTokenizerBase",
     encoded: "Dataset",
     arguments: "TrainingArguments",
-    record: dict[str, Any],
-) -> list[dict[str, Any]]:
-    """Train the model in place, from its last whole checkpoint; returns the losses by step."""
+) -> "Trainer":
     from transformers import DataCollatorForSeq2Seq, Trainer
 
     try:
-        trainer = Trainer(
+        return Trainer(
             model=model,
             args=arguments,
             train_dataset=encoded,
             data_collator=DataCollatorForSeq2Seq(tokenizer, label_pad_token_id=data.IGNORED),
             processing_class=tokenizer,
         )
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise SettingError(f"trainer: {' '.join(str(error).split())}") from error
-    run = Path(str(arguments.output_dir))
-    _claim(run, record)
+
+
+def _run(trainer: "Trainer", run: Path) -> list[dict[str, Any]]:
+    """Train the model in place, from its last whole checkpoint; returns the losses by step."""
     trainer.train(resume_from_checkpoint=_last_checkpoint(run))
     history = trainer.state.log_history
     return [{"step": one["step"], "loss": one["loss"]} for one in history if "loss" in one]

@@ -65,9 +65,10 @@ def new_model(tokenizer: "PreTrainedTokenizerBase", size: NewModel) -> "PreTrain
     """A Llama-architecture model with random float32 weights, from torch's current seed."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    if (
-        size.heads < 1 or size.hidden_size < 1 or size.hidden_size % (2 * size.heads)
-    ):  # rotary positions go in pairs
+    if size.layers < 1 or size.max_positions < 2:
+        raise SettingError("new: layers must be 1 or more, and max_positions 2 or more")
+    pair = 2 * size.heads  # rotary positions turn pairs of a head's dimensions
+    if pair < 1 or size.hidden_size < 1 or size.hidden_size % pair:
         raise SettingError(f"new.hidden_size: {size.hidden_size} is no multiple of 2 * new.heads")
     config = LlamaConfig(
         vocab_size=len(tokenizer),
@@ -96,7 +97,9 @@ def from_checkpoint(model: str) -> "tuple[PreTrainedModel, PreTrainedTokenizerBa
         loaded = AutoModelForCausalLM.from_pretrained(model)
     except (OSError, ValueError) as error:
         why = " ".join(str(error).split())[:300]
-        raise InputError(f"model {model}: cannot be loaded ({why})") from error
+        raise InputError(
+            f"model {model}: no folder with a checkpoint, nor found on the Hub ({why})"
+        ) from error
     if tokenizer.pad_token_id is None:
         raise InputError(f"model {model}: its tokenizer has no pad token")
     return loaded, tokenizer

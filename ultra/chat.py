@@ -33,6 +33,13 @@ class Sampling:
     sample: int = 0
     """Which of several draws with the same sampling this is."""
 
+    def __post_init__(self) -> None:
+        if self.temperature < 0 or not 0 < self.top_p <= 1 or self.max_tokens < 1:
+            raise SettingError(
+                "sampling: temperature must be 0 or more, top_p above 0 and at most 1, "
+                "max_tokens 1 or more"
+            )
+
     @property
     def draw(self) -> int:
         """The seed of this one draw, as it is sent."""
@@ -51,15 +58,13 @@ class Usage:
 class Completion:
     """What a model said. ``model`` is the server's own name for it.
 
-    ``finish_reason`` is ``stop``, ``length``, ``content_filter`` or what else the server says;
-    ``logprobs`` maps candidate first tokens to log-probabilities where they were asked for.
+    ``finish_reason`` is ``stop``, ``length``, ``content_filter`` or what else the server says.
     """
 
     text: str
     finish_reason: str
     model: str
     usage: Usage = field(default_factory=Usage)
-    logprobs: dict[str, float] = field(default_factory=dict)
 
 
 class ChatModel(Protocol):

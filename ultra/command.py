@@ -38,7 +38,7 @@ class _Parser(jsonargparse.ArgumentParser):
 
     def format_help(self, formatter: argparse.HelpFormatter | None = None) -> str:
         text = super().format_help(formatter)
-        return re.sub(r"--[a-z_.]+", lambda match: match[0].replace("_", "-"), text)
+        return _plain(re.sub(r"--[a-z_.]+", lambda match: match[0].replace("_", "-"), text))
 
 
 def parse(settings: type[S], argv: Sequence[str], recipes: Path | None = None) -> S:
@@ -71,7 +71,7 @@ def parse(settings: type[S], argv: Sequence[str], recipes: Path | None = None) -
         _refuse_null(settings, values)
         return settings(**vars(parser.instantiate(values)))
     except jsonargparse.ArgumentError as error:
-        message = " ".join(str(error).split())
+        message = _plain(" ".join(str(error).split()))
         raise SettingError(message + _nearest(message, settings)) from error
 
 
@@ -87,10 +87,11 @@ def main(settings: type[S], run: Callable[[S], object], recipes: Path | None = N
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     except OSError as error:  # a full disk, a folder without permission: the machine's, not a bug
-        print(f"error: {error}", file=sys.stderr)
+        place = "" if error.filename else " (writing to --out)"
+        print(f"error: {error}{place}", file=sys.stderr)
         code = 2
     except KeyboardInterrupt:
-        print("interrupted: run the same command again to go on from here", file=sys.stderr)
+        print("interrupted: nothing is lost; run the same command again", file=sys.stderr)
         code = 130
     sys.stdout.flush()
     sys.exit(code)
@@ -129,6 +130,13 @@ def _find_config(name: str, recipes: Path | None) -> str:
     if not isinstance(written, dict) or not all(isinstance(key, str) for key in written):
         raise SettingError(f"--config {name}: holds no settings, lines of 'name: value'")
     return str(path)
+
+
+def _plain(text: str) -> str:
+    """Words of the parser's without Python's names for things."""
+    text = re.sub(r'Parser key "([\w.]+)":', r"\1:", text)
+    text = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", text)
+    return re.sub(r"(typing\.)?Literal\[", "one of [", text)
 
 
 def _refuse_null(settings: type[Any], values: jsonargparse.Namespace) -> None:

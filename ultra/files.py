@@ -1,5 +1,6 @@
 """Files that are whole or not there: write to a temporary name, fsync, rename."""
 
+import fcntl
 import glob
 import hashlib
 import os
@@ -63,8 +64,39 @@ def rename_tree(source: Path, target: Path) -> None:
     for path in sorted(source.rglob("*")):
         sync(path)
     sync(source)
-    source.rename(target)
+    try:
+        source.rename(target)
+    except OSError as error:
+        raise OutputError(f"{target}: came to be there in the meantime ({error})") from error
     sync(target.parent)
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Make a directory, if need be, and keep other processes that ask for it out of the block.
+
+    Raises:
+        OutputError: another process holds it.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        lock(descriptor, directory)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def lock(descriptor: int, path: Path) -> None:
+    """Lock an open file or directory until it is closed, or until this process ends.
+
+    Raises:
+        OutputError: another process holds it.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise OutputError(f"{path}: another run is writing to it; wait for it") from error
 
 
 def require_same(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

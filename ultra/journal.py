@@ -1,7 +1,6 @@
 """The append-only record of finished calls: run again = resume, and nothing is paid for twice."""
 
 import asyncio
-import fcntl
 import os
 import socket
 import time
@@ -11,9 +10,9 @@ from typing import BinaryIO, Self
 
 import orjson
 
-from ultra import jsonl
+from ultra import files, jsonl
 from ultra.chat import ChatModel, Completion, Sampling, Usage
-from ultra.errors import InputError, OutputError
+from ultra.errors import InputError
 from ultra.schema import Message
 
 SYNC_SECONDS = 0.5
@@ -40,11 +39,7 @@ class Journal:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file: BinaryIO = path.open("ab+")
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._file.close()
-            raise OutputError(f"{path}: another run is writing to it; wait for it") from error
-        try:
+            files.lock(self._file.fileno(), path)
             self._load()
         except BaseException:
             self._file.close()
@@ -72,8 +67,7 @@ class Journal:
         )
         return completion
 
-    def log_run(self) -> None:
-        """Append what this run paid for to ``runs.jsonl`` beside the journal, and say it."""
+    def _log_run(self) -> None:
         run = {
             "host": socket.gethostname(),
             "seconds": round(time.monotonic() - self._opened, 1),
@@ -87,8 +81,12 @@ class Journal:
         print(f"{self._calls:,} calls made, {self._recalled:,} more were in {self.path}")
 
     def close(self) -> None:
-        self._sync()
-        self._file.close()
+        """Make everything durable and log what this run paid for, however it ends."""
+        try:
+            self._sync()
+            self._log_run()
+        finally:
+            self._file.close()
 
     def __enter__(self) -> Self:
         return self

@@ -7,8 +7,8 @@ from ultra.chat import ChatModel, OpenAIChat
 from ultra.errors import SettingError
 
 DEMO_NOTICE = (
-    "{job}: no model is set, so the offline demo model is used; name a real one with {flag} "
-    "(and its endpoint with --base-url, or OPENAI_API_KEY)"
+    "{job}: no model is set, so the offline demo model is used; name a real one with {flag}, "
+    "and its endpoint with --base-url or OPENAI_BASE_URL"
 )
 
 
@@ -27,7 +27,8 @@ def open_model(name: str, base_url: str = "") -> ChatModel:
         from ultra.local_chat import LocalChat
 
         return LocalChat(path)
-    if path.is_dir() or name.startswith((".", "/")):
+    below = len(path.parts) > 1 and Path(path.parts[0]).is_dir()  # out/checkpoints/not-yet-trained
+    if below or path.is_dir() or name.startswith("."):
         raise SettingError(f"model {name}: no checkpoint there (no config.json)")
     return OpenAIChat(name, base_url)
 

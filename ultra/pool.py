@@ -17,7 +17,8 @@ async def for_each(
     Items are taken one by one, so an endless iterator costs no memory.
 
     Raises:
-        UltraError: the first one that ``work`` raised, after all other tasks have been cancelled.
+        UltraError, OSError: the first that ``work`` raised, after all other tasks have been
+            cancelled.
     """
     shared = iter(items)
 
@@ -29,5 +30,5 @@ async def for_each(
         async with asyncio.TaskGroup() as group:
             for _ in range(concurrency):
                 group.create_task(worker())
-    except* UltraError as errors:
+    except* (UltraError, OSError) as errors:
         raise errors.exceptions[0] from errors.exceptions[0].__cause__

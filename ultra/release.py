@@ -15,6 +15,7 @@ import hashlib
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -68,7 +69,8 @@ class _Shards:
 
     def discard(self) -> None:
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # a full disk is why we are here
+                self._file.close()
 
     def _part(self, number: int) -> Path:
         return self.directory / f"{self.stem}-{number:05d}.part"
@@ -92,9 +94,10 @@ class Writer:
         self.path, self.corpus = path, corpus
         self._partial = path.with_name(path.name + ".partial")
         self._splits: dict[tuple[str, str], _Shards] = {}
-        if self._partial.exists():
-            shutil.rmtree(self._partial)
-        self._partial.mkdir(parents=True)
+        self._open = ExitStack()
+        self._open.enter_context(files.locked(self._partial))
+        for left in self._partial.iterdir():
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
         self._dropped = _Shards(self._partial / "dropped", "dropped")
 
     def add(self, config: str, split: str, row: dict[str, Any]) -> None:
@@ -126,9 +129,10 @@ class Writer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for shards in (self._dropped, *self._splits.values()):
-            shards.discard()
-        shutil.rmtree(self._partial, ignore_errors=True)  # gone already if it was finished
+        with self._open:
+            for shards in (self._dropped, *self._splits.values()):
+                shards.discard()
+            shutil.rmtree(self._partial, ignore_errors=True)  # gone already if it was finished
 
     def finish(self, made: Manifest, template: Prompt) -> Manifest:
         """Write the card and the manifest, and give the release its name.
@@ -141,7 +145,7 @@ class Writer:
         data = [entry for shards in self._splits.values() for entry in shards.finish(self._partial)]
         dropped = self._dropped.finish(self._partial)
         if not data:
-            raise InputError(self._nothing_kept(dropped))
+            raise InputError(self._nothing_kept(dropped, made["steps"]))
         splits = {
             config: {
                 split: {
@@ -170,19 +174,28 @@ class Writer:
         with files.atomic(self._partial / MANIFEST) as file:
             file.write(orjson.dumps(manifest, option=orjson.OPT_INDENT_2))
         files.rename_tree(self._partial, self.path)
+        self._report.unlink(missing_ok=True)  # of an earlier build that kept nothing
         return manifest
 
-    def _nothing_kept(self, dropped: list[dict[str, Any]]) -> str:
-        count = self._dropped.rows
+    def _nothing_kept(self, dropped: list[dict[str, Any]], steps: list[dict[str, Any]]) -> str:
         if not dropped:
             return f"nothing to build: the input of {self.path.name} holds no conversations"
-        report = self.path.with_name(self.path.name + ".dropped.jsonl")
-        with files.atomic(report) as file:
+        with files.atomic(self._report) as file:
             for entry in dropped:
                 file.write((self._partial / entry["path"]).read_bytes())
+        reasons = Counter[str]()
+        for step in steps:
+            reasons.update(step["dropped"])
+        first = next(jsonl.read(self._report))["detail"]
         return (
-            f"nothing was kept, all {count} conversations were dropped; each reason is in {report}"
+            f"nothing was kept: {self._dropped.rows} of {self._dropped.rows} conversations were "
+            f"dropped, most for {reasons.most_common(1)[0][0]}{f' ({first})' if first else ''}; "
+            f"each reason is in {self._report}"
         )
+
+    @property
+    def _report(self) -> Path:
+        return self.path.with_name(self.path.name + ".dropped.jsonl")
 
 
 def _train_first(item: tuple[tuple[str, str], Any]) -> tuple[str, bool, str]:
@@ -249,6 +262,10 @@ def is_built(path: Path, identity: Manifest) -> bool:
         OutputError: something else stands there.
         InputError: it is that release, but damaged.
     """
+    if set("[]*?") & set(str(path.resolve())):
+        raise OutputError(
+            f"{path}: load_dataset reads no path with [ ] * or ?; choose another --out"
+        )
     if not path.exists():
         return False
     if not (path / MANIFEST).exists():

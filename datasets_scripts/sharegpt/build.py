@@ -63,7 +63,7 @@ def build(settings: Settings) -> Path:
     path = settings.out / f"{CORPUS}-{VERSION}"
     configuration = {"doubled_turns": settings.doubled_turns, "test_share": settings.test_share}
     made: dict[str, Any] = {"version": VERSION, "configuration": configuration}
-    if path.exists():
+    if release.is_built(path, made):
         for _ in raw:
             pass
         release.is_built(path, {**made, "input": raw.fingerprint()})

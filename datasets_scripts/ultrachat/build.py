@@ -68,6 +68,9 @@ class Settings:
             raise SettingError(f"min_rounds: {self.min_rounds} is not from 1 to max_rounds")
         if self.n < 0 or self.concurrency < 1:
             raise SettingError("n must be 0 or more, and concurrency 1 or more")
+        for sampling in (self.user_sampling, self.assistant_sampling):
+            if sampling.seed or sampling.sample:
+                raise SettingError("seed: set 'seed' alone; each dialogue draws its own from it")
         if not 0 <= self.test_share < 1:
             raise SettingError(f"test_share: {self.test_share} is not from 0 to below 1")
 
@@ -95,8 +98,12 @@ def build(settings: Settings) -> Path:
 
 
 def _cast(settings: Settings) -> Cast:
-    user = models.chosen(settings.user_model, "simulated user", "--user-model")
-    assistant = models.chosen(settings.assistant_model, "assistant", "--assistant-model")
+    user, assistant = settings.user_model, settings.assistant_model
+    if not user and not assistant:
+        flags = "--user-model and --assistant-model (MODEL= with make)"
+        user = assistant = models.chosen("", "user and assistant", flags)
+    user = models.chosen(user, "user", "--user-model")
+    assistant = models.chosen(assistant, "assistant", "--assistant-model")
     return Cast(
         models.open_model(user, settings.base_url),
         models.open_model(assistant, settings.base_url),
@@ -125,11 +132,16 @@ def _identity(settings: Settings, lines: list[openings.Opening], cast: Cast) -> 
         },
         "models": {"user": cast.user.name, "assistant": cast.assistant.name},
         "sampling": {
-            "user": asdict(cast.user_sampling),
-            "assistant": asdict(cast.assistant_sampling),
+            "user": _drawn(cast.user_sampling),
+            "assistant": _drawn(cast.assistant_sampling),
         },
         "prompts": {prompt.name: prompt.digest for prompt in (cast.user_prompt, cast.start_prompt)},
     }
+
+
+def _drawn(sampling: Sampling) -> dict[str, Any]:
+    """Sampling without its seed, which each dialogue draws for itself; it stands in the row."""
+    return {key: value for key, value in asdict(sampling).items() if key not in ("seed", "sample")}
 
 
 async def _make(
@@ -150,7 +162,6 @@ async def _make(
                 writer.drop(dropped)
             made["statistics"] = writer.add_all("all", spool.rows(), settings.test_share)
             writer.finish(made, prompts.load(HERE / "card.md"))
-        journal.log_run()
 
 
 def _plans(settings: Settings, lines: list[openings.Opening]) -> Iterator[Plan]:

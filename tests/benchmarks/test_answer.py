@@ -94,7 +94,7 @@ def test_a_refusing_endpoint_stops_the_run_and_leaves_no_answers(
     with pytest.raises(ModelError, match="bad key"):
         answer(settings)
     folder = results.folder(settings.out, suites.load(settings.suite).name, "fake")
-    assert files_below(folder) == ["run/answers.jsonl"]  # the journal alone
+    assert files_below(folder) == ["run/answers-fake/journal.jsonl", "run/answers-fake/runs.jsonl"]
     healed = use(FakeChat("fake", parrot))
     answer(settings)
     assert [request[-1]["content"] for request in healed.requests] == ["Which cake?"]
@@ -121,9 +121,9 @@ def test_each_model_has_a_folder_of_its_own() -> None:
 
 
 def test_no_journal_stands_where_another_model_has_its_answers() -> None:
-    journal = results.journal(results.folder(Path("out"), "s", "m"), "answers")
+    journal = results.journal(results.folder(Path("out"), "s", "m"), "answers", "m")
     assert journal.parent != results.folder(Path("out"), "s", "m.run")
-    assert journal == results.folder(Path("out"), "s", "m") / "run" / "answers.jsonl"
+    assert journal == results.folder(Path("out"), "s", "m") / "run" / "answers-m" / "journal.jsonl"
 
 
 def test_two_checkpoints_of_one_folder_name_are_two_models(tmp_path: Path) -> None:

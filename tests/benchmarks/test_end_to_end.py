@@ -26,16 +26,18 @@ def evaluate(out: Path) -> list[subprocess.CompletedProcess[str]]:
 def test_demo_is_answered_judged_and_ranked_twice_alike(tmp_path: Path) -> None:
     first = evaluate(tmp_path)
     assert [done.returncode for done in first] == [0, 0, 0]
+    (judged,) = (tmp_path / "starter" / "demo").glob("judged-by-demo-????????????.jsonl")
     assert files_below(tmp_path) == [
         "leaderboard.csv",
         "leaderboard.md",
         "starter/demo/answers.jsonl",
-        "starter/demo/judged-by-demo.jsonl",
-        "starter/demo/run/answers.jsonl",
-        "starter/demo/run/judgments.jsonl",
-        "starter/demo/run/runs.jsonl",
+        f"starter/demo/{judged.name}",
+        "starter/demo/run/answers-demo/journal.jsonl",
+        "starter/demo/run/answers-demo/runs.jsonl",
+        "starter/demo/run/judgments-demo/journal.jsonl",
+        "starter/demo/run/judgments-demo/runs.jsonl",
     ]
-    judgments = read_rows(tmp_path / "starter/demo/judged-by-demo.jsonl")
+    judgments = read_rows(judged)
     assert len(judgments) == 54
     assert "unscored" not in {row["verdict"] for row in judgments}
     (line,) = pd.read_csv(tmp_path / "leaderboard.csv").to_dict("records")

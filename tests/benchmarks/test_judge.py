@@ -284,7 +284,9 @@ def test_a_refusing_judge_stops_the_run_and_leaves_the_old_judgments(
     use: Use, settings: Settings
 ) -> None:
     chosen = replace(settings, concurrency=1)
-    path = results.judgments_file(folder(chosen), "fake")
+    suite, baseline = suites.load(chosen.suite), results.read_answers(chosen.baseline or Path())
+    protocol = read_protocol("pairwise", suite, "fake", jsonl.digest(baseline))
+    path = results.judgments_file(folder(chosen), "fake", protocol.hash)
     path.write_text("old\n")
     left = 3
 
@@ -301,8 +303,9 @@ def test_a_refusing_judge_stops_the_run_and_leaves_the_old_judgments(
     assert path.read_text() == "old\n"
     assert files_below(path.parent) == [
         "answers.jsonl",
-        "judged-by-fake.jsonl",
-        "run/judgments.jsonl",
+        path.name,
+        "run/judgments-fake/journal.jsonl",
+        "run/judgments-fake/runs.jsonl",
     ]
     healed = use(FakeChat("fake", says("[[C]]")))
     judge(chosen)

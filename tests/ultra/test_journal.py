@@ -16,7 +16,7 @@ from ultra.errors import CallError, InputError, OutputError
 from ultra.journal import Journal, Journaled
 from ultra.schema import Message
 
-SAID = Completion("é\u2028\n😀", "stop", "m", Usage(3, 4), {"A": -0.5})
+SAID = Completion("é\u2028\n😀", "stop", "m", Usage(3, 4))
 HI: list[Message] = [{"role": "user", "content": "Hi"}]
 
 
@@ -159,11 +159,12 @@ def test_a_killed_writer_loses_no_line(path: Path) -> None:
 
 def test_a_run_leaves_a_line_about_itself(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(path, "a")
-    with Journal(path) as journal:
+    path.with_name("runs.jsonl").unlink()
+    with pytest.raises(KeyboardInterrupt), Journal(path) as journal:
         journal.get("a")
         journal.add("b", SAID)
         journal.add("c", SAID)
-        journal.log_run()
+        raise KeyboardInterrupt
     run = orjson.loads(path.with_name("runs.jsonl").read_bytes())
     assert (run["calls"], run["prompt_tokens"], run["completion_tokens"]) == (2, 6, 8)
     assert "2 calls made, 1 more were in" in capsys.readouterr().out
