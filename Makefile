@@ -8,6 +8,7 @@ MODEL ?=
 JUDGE ?=
 SUITE ?= starter
 RECIPE ?= tiny-cpu
+BASELINE ?=
 DATASET ?= $(OUT)/releases/sharegpt-1.0.0
 
 PY := .venv/bin/python
@@ -16,6 +17,7 @@ PIP := $(PY) -m pip install --quiet --disable-pip-version-check --constraint con
 MODEL_ENV := $(if $(wildcard $(addsuffix /config.json,$(MODEL) $(JUDGE))),.venv/train,.venv/base)
 
 .DEFAULT_GOAL := help
+.NOTPARALLEL:
 .PHONY: help build-data sharegpt ultrachat train answers judge leaderboard evaluate demo test check clean
 
 help: ## this menu
@@ -24,29 +26,33 @@ help: ## this menu
 build-data: sharegpt ultrachat ## both corpora, from the bundled samples; RAW= your pages, MODEL= your model
 
 sharegpt: .venv/base ## ShareGPT corpus; RAW=page, dump or folder
-	$(PY) -m datasets_scripts.sharegpt.build --out $(OUT)/releases $(if $(RAW),--raw "$(RAW)")
+	$(PY) -m datasets_scripts.sharegpt.build --out "$(OUT)/releases" $(if $(RAW),--raw "$(RAW)")
 
 ultrachat: $(MODEL_ENV) ## UltraChat corpus; MODEL=name (its endpoint: OPENAI_BASE_URL), N=dialogues
-	$(PY) -m datasets_scripts.ultrachat.build --out $(OUT)/releases $(if $(N),--n $(N)) $(if $(MODEL),--user-model "$(MODEL)" --assistant-model "$(MODEL)")
+	$(PY) -m datasets_scripts.ultrachat.build --out "$(OUT)/releases" $(if $(N),--n $(N)) $(if $(MODEL),--user-model "$(MODEL)" --assistant-model "$(MODEL)")
 
 train: .venv/train ## fine-tune; RECIPE=name or file, DATASET=release or Hub id
-	$(PY) -m training.sft --config $(RECIPE) --dataset "$(DATASET)" --out $(OUT)/checkpoints/$(notdir $(basename $(RECIPE)))
+	$(PY) -m training.sft --config "$(RECIPE)" --dataset "$(DATASET)" --out "$(OUT)/checkpoints/$$(basename "$(RECIPE)" .yaml)"
 
 answers: $(MODEL_ENV) ## let a model answer a suite; MODEL=name or checkpoint, SUITE=name or file
-	$(PY) -m benchmarks.answer --suite "$(SUITE)" --out $(OUT)/results $(if $(MODEL),--model "$(MODEL)")
+	$(PY) -m benchmarks.answer --suite "$(SUITE)" --out "$(OUT)/results" $(if $(MODEL),--model "$(MODEL)")
 
-judge: $(MODEL_ENV) ## judge a model's answers against the baseline; MODEL= SUITE= JUDGE=
-	$(PY) -m benchmarks.judge --suite "$(SUITE)" --out $(OUT)/results $(if $(MODEL),--model "$(MODEL)") $(if $(JUDGE),--judge "$(JUDGE)")
+judge: $(MODEL_ENV) ## judge a model's answers against a baseline; MODEL= SUITE= JUDGE= BASELINE=
+	$(PY) -m benchmarks.judge --suite "$(SUITE)" --out "$(OUT)/results" $(if $(MODEL),--model "$(MODEL)") $(if $(JUDGE),--judge "$(JUDGE)") $(if $(BASELINE),--baseline "$(BASELINE)")
 
 leaderboard: .venv/base ## one table of all judgments, Markdown and CSV
-	$(PY) -m benchmarks.leaderboard $(OUT)/results --out $(OUT)/results
+	$(PY) -m benchmarks.leaderboard "$(OUT)/results" --out "$(OUT)/results"
 
-evaluate: answers judge leaderboard ## answers, judge and leaderboard in one; MODEL= SUITE= JUDGE=
+evaluate: ## answers, judge and leaderboard in one; MODEL= SUITE= JUDGE= (own questions: BASELINE=)
+	@$(if $(and $(findstring .jsonl,$(SUITE)),$(if $(BASELINE),,none)),echo "error: own questions need answers to compare with: set BASELINE=answers.jsonl" >&2; exit 2)
+	@$(MAKE) --no-print-directory answers
+	@$(MAKE) --no-print-directory judge
+	@$(MAKE) --no-print-directory leaderboard
 
 demo: .venv/train ## all of it offline in about two minutes, ending in a table
 	@$(MAKE) --no-print-directory build-data
 	@$(MAKE) --no-print-directory train RECIPE=tiny-cpu
-	@$(MAKE) --no-print-directory answers judge MODEL=$(OUT)/checkpoints/tiny-cpu JUDGE=demo
+	@$(MAKE) --no-print-directory answers judge MODEL="$(OUT)/checkpoints/tiny-cpu" JUDGE=demo
 	@$(MAKE) --no-print-directory answers judge MODEL=demo JUDGE=demo
 	@$(MAKE) --no-print-directory leaderboard
 	@echo "made: $(OUT)/releases $(OUT)/checkpoints $(OUT)/results"
@@ -60,7 +66,7 @@ check: .venv/train .venv/dev ## ruff and mypy --strict
 	$(PY) -m mypy
 
 clean: ## remove what the targets made, but not the virtual environment
-	rm -rf $(OUT)
+	rm -rf "$(OUT)/releases" "$(OUT)/checkpoints" "$(OUT)/results"
 
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit("python3 >= 3.11 is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'

@@ -145,7 +145,7 @@ class Writer:
         data = [entry for shards in self._splits.values() for entry in shards.finish(self._partial)]
         dropped = self._dropped.finish(self._partial)
         if not data:
-            raise InputError(self._nothing_kept(dropped, made["steps"]))
+            raise InputError(self._nothing_kept(dropped))
         splits = {
             config: {
                 split: {
@@ -177,19 +177,17 @@ class Writer:
         self._report.unlink(missing_ok=True)  # of an earlier build that kept nothing
         return manifest
 
-    def _nothing_kept(self, dropped: list[dict[str, Any]], steps: list[dict[str, Any]]) -> str:
+    def _nothing_kept(self, dropped: list[dict[str, Any]]) -> str:
         if not dropped:
             return f"nothing to build: the input of {self.path.name} holds no conversations"
         with files.atomic(self._report) as file:
             for entry in dropped:
                 file.write((self._partial / entry["path"]).read_bytes())
-        reasons = Counter[str]()
-        for step in steps:
-            reasons.update(step["dropped"])
-        first = next(jsonl.read(self._report))["detail"]
+        reasons = Counter((row["reason"], row["detail"]) for row in jsonl.read(self._report))
+        (reason, detail), _ = reasons.most_common(1)[0]
         return (
             f"nothing was kept: {self._dropped.rows} of {self._dropped.rows} conversations were "
-            f"dropped, most for {reasons.most_common(1)[0][0]}{f' ({first})' if first else ''}; "
+            f"dropped, most for {reason}{f' ({detail})' if detail else ''}; "
             f"each reason is in {self._report}"
         )
 

@@ -10,8 +10,9 @@ import pytest
 
 from benchmarks import judge as judging
 from benchmarks import results, suites
-from benchmarks.judge import Settings, judge
+from benchmarks.judge import Settings, judge, read_protocol
 from tests.benchmarks.fakes import FakeChat, files_below, read_rows, write_rows
+from ultra import jsonl
 from ultra.errors import CallError, InputError, ModelError, SettingError
 from ultra.schema import Message
 
@@ -211,7 +212,7 @@ def test_what_cannot_be_read_is_unscored_with_its_text(
     assert {(row["verdict"], row["reason"], row["text"]) for row in rows} == {
         ("unscored", reason, text)
     }
-    assert "6 judgments, 6 unscored" in capsys.readouterr().out
+    assert f"6 judgments, unscored: {reason} 6" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("ending", ["length", "content_filter"])
@@ -372,7 +373,7 @@ def test_the_protocol_hash_follows_all_that_decides_a_score(suite: Path) -> None
 
 def test_without_answers_it_says_what_to_do_first(use: Use, settings: Settings) -> None:
     use(FakeChat("fake", says("[[C]]")))
-    with pytest.raises(InputError, match="let the model answer first"):
+    with pytest.raises(InputError, match="no answers there"):
         judge(replace(settings, model="absent"))
 
 

@@ -314,7 +314,7 @@ def test_a_checkpoint_can_be_trained_further_with_its_own_template(
 
 
 def test_a_model_to_start_from_that_is_not_there_is_refused(tiny: Settings) -> None:
-    with pytest.raises(InputError, match="model /no/where: cannot be loaded"):
+    with pytest.raises(InputError, match="model /no/where: no folder with a checkpoint"):
         sft.train(replace(tiny, model="/no/where", new=None))
 
 

@@ -105,7 +105,7 @@ def test_an_unknown_template_names_the_known_ones(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["no/such-model", "/no/such/folder"])
 def test_a_checkpoint_that_is_not_there_is_one_line(name: str) -> None:
-    with pytest.raises(InputError, match=f"model {name}: cannot be loaded") as caught:
+    with pytest.raises(InputError, match=f"model {name}: no folder with a checkpoint") as caught:
         vocabulary.from_checkpoint(name)
     assert "\n" not in str(caught.value)
 

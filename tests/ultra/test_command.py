@@ -158,8 +158,12 @@ def test_help_shows_flags_with_dashes_and_their_meaning(capsys: pytest.CaptureFi
     ("error", "code", "line"),
     [
         (InputError("raw: no such folder"), 2, "error: raw: no such folder"),
-        (OSError(28, "No space left on device"), 2, "error: [Errno 28] No space left on device"),
-        (KeyboardInterrupt(), 130, "interrupted: run the same command again to go on from here"),
+        (
+            OSError(28, "No space left on device"),
+            2,
+            "error: [Errno 28] No space left on device (writing to --out)",
+        ),
+        (KeyboardInterrupt(), 130, "interrupted: nothing is lost; run the same command again"),
         (None, 0, ""),
     ],
 )

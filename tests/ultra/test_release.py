@@ -239,7 +239,7 @@ def test_what_a_killed_writer_left_is_not_mixed_in(tmp_path: Path) -> None:
 
 
 def test_nothing_kept_leaves_only_the_drop_report(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"all 3 conversations .*r-1\.0\.0\.dropped\.jsonl"):
+    with pytest.raises(InputError, match=r"3 of 3 conversations .*r-1\.0\.0\.dropped\.jsonl"):
         build(tmp_path / "r-1.0.0", {}, drops=3)
     assert [path.name for path in tmp_path.iterdir()] == ["r-1.0.0.dropped.jsonl"]
     assert list(jsonl.read(tmp_path / "r-1.0.0.dropped.jsonl")) == [DROP] * 3

@@ -334,7 +334,7 @@ def test_doubled_turns_are_merged_if_asked(build_from: Build) -> None:
 
 
 def test_if_nothing_is_kept_the_drop_report_is(build_from: Build, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"all 2 conversations were dropped.*dropped\.jsonl"):
+    with pytest.raises(InputError, match=r"2 of 2 conversations were dropped.*dropped\.jsonl"):
         build_from({"x.html": b"<html>", "y.json": orjson.dumps([row("a", "q")])})
     out = tmp_path / "made0" / "out"
     (report,) = out.iterdir()
