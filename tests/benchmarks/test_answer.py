@@ -158,3 +158,14 @@ def test_turns_that_are_no_texts_are_refused(tmp_path: Path) -> None:
     (tmp_path / "answers.jsonl").write_text('{"id": "q", "turns": [null]}')
     with pytest.raises(InputError, match="row 1 is no answer: 'turns' must be"):
         results.read_answers(tmp_path / "answers.jsonl")
+
+
+def test_if_no_question_is_answered_the_run_fails_and_says_why(
+    use: Use, settings: Settings
+) -> None:
+    def fails(messages: list[Message]) -> str:
+        raise CallError("model fake: 400 bad request")
+
+    use(FakeChat("fake", fails))
+    with pytest.raises(ModelError, match="3 of 3 questions have no answer: model fake: 400"):
+        answer(settings)

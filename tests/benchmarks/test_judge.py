@@ -389,3 +389,23 @@ def test_own_questions_need_a_baseline(use: Use, settings: Settings) -> None:
 def test_a_concurrency_below_one_is_refused(concurrency: int) -> None:
     with pytest.raises(SettingError, match=f"concurrency: {concurrency}"):
         Settings(concurrency=concurrency)
+
+
+def test_a_baseline_of_something_else_is_refused(
+    use: Use, settings: Settings, tmp_path: Path
+) -> None:
+    use(FakeChat("fake", says("[[C]]")))
+    other = write_rows(tmp_path / "other.jsonl", [{"id": "zz", "turns": ["a"]}])
+    with pytest.raises(InputError, match=r"other\.jsonl: answers none of the questions"):
+        judge(replace(settings, baseline=other))
+
+
+def test_another_baseline_overwrites_no_judgments(
+    use: Use, settings: Settings, tmp_path: Path
+) -> None:
+    use(FakeChat("fake", says("[[C]]")))
+    first = judge(settings)
+    rows = [{"id": name, "turns": ["other"]} for name in ("q1", "q2", "q3")]
+    second = judge(replace(settings, baseline=write_rows(tmp_path / "other.jsonl", rows)))
+    assert first != second
+    assert len(read_rows(first)) == len(read_rows(second)) == 6

@@ -1,5 +1,6 @@
 """The rows on disk between input and release."""
 
+import sqlite3
 from itertools import permutations
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from datasets_scripts.pipeline import Drop
 from datasets_scripts.spool import Entry, Spool
+from ultra.errors import OutputError
 
 ENTRIES = [
     Entry("a", "f", b"\x02"),
@@ -57,3 +59,9 @@ def test_nothing_stays_after_an_error(tmp_path: Path) -> None:
     with pytest.raises(KeyError), Spool(tmp_path):
         raise KeyError
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_takes_no_more_is_an_error_that_names_the_folder(tmp_path: Path) -> None:
+    refused = pytest.raises(OutputError, match=f"{tmp_path}: cannot be written to")
+    with refused, Spool(tmp_path):
+        raise sqlite3.OperationalError("database or disk is full")

@@ -385,3 +385,14 @@ def test_the_shipped_recipe_parses_by_its_name() -> None:
 def test_an_unknown_recipe_names_the_known_ones() -> None:
     with pytest.raises(SettingError, match="tiny-cpu"):
         command.parse(Settings, ["--config", "tiny-gpu"], sft.RECIPES)
+
+
+def test_a_misspelt_trainer_argument_names_the_nearest(tiny: Settings) -> None:
+    with pytest.raises(SettingError, match=r"trainer\.learnin_rate.*did you mean 'learning_rate'"):
+        sft.train(with_trainer(tiny, learnin_rate=1))
+
+
+def test_two_trainings_at_one_place_keep_out_of_each_others_way(tiny: Settings) -> None:
+    run = tiny.out.with_name(tiny.out.name + ".run")
+    with files.locked(run), pytest.raises(OutputError, match="another run is writing"):
+        sft.train(tiny)

@@ -337,3 +337,11 @@ def test_the_server_runs_as_a_process_of_its_own() -> None:
             assert ask(process.stdout.readline().strip(), times=2).text.endswith("to: Hi")
         finally:
             process.terminate()
+
+
+@pytest.mark.parametrize(
+    "odd", [{"temperature": -1}, {"top_p": 0}, {"top_p": 1.1}, {"max_tokens": 0}]
+)
+def test_sampling_that_no_model_can_do_is_refused(odd: dict[str, float]) -> None:
+    with pytest.raises(SettingError, match="sampling"):
+        Sampling(**odd)  # type: ignore[arg-type]

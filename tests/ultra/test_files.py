@@ -7,6 +7,7 @@ import pytest
 
 from tests.conftest import ROOT
 from ultra import files
+from ultra.errors import OutputError
 
 
 def test_a_file_appears_only_when_it_is_whole(tmp_path: Path) -> None:
@@ -102,3 +103,12 @@ def test_sha256_is_that_of_the_whole_file(tmp_path: Path) -> None:
     content = bytes(range(256)) * 5000
     (tmp_path / "a").write_bytes(content)
     assert files.sha256(tmp_path / "a") == hashlib.sha256(content).hexdigest()
+
+
+def test_a_locked_directory_is_refused_until_it_is_free(tmp_path: Path) -> None:
+    folder = tmp_path / "work"
+    refused = pytest.raises(OutputError, match="work: another run is writing")
+    with files.locked(folder), refused, files.locked(folder):
+        pass
+    with files.locked(folder):
+        pass

@@ -73,3 +73,14 @@ def test_opening_a_model_imports_no_heavy_library(checkpoint: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_a_checkpoint_that_is_not_there_yet_is_no_name_at_an_endpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out").mkdir()
+    for name in ("out/checkpoints/tiny", str(tmp_path / "tiny"), "./tiny"):
+        with pytest.raises(SettingError, match="no checkpoint there"):
+            models.open_model(name, "http://127.0.0.1:9/v1")
+    assert models.open_model("org/tiny", "http://127.0.0.1:9/v1").name == "org/tiny"

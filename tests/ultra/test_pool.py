@@ -107,3 +107,11 @@ def test_an_endless_source_is_taken_item_by_item() -> None:
     with pytest.raises(ModelError):
         asyncio.run(for_each(source(), work, 4))
     assert len(taken) < 40
+
+
+def test_a_fault_of_the_disk_comes_out_as_it_is() -> None:
+    async def work(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        asyncio.run(for_each(range(3), work, 2))

@@ -361,3 +361,25 @@ def test_the_manifest_is_readable_json_in_utf8(tmp_path: Path) -> None:
     raw = (tmp_path / "r" / "manifest.json").read_bytes()
     assert "gespräche".encode() in raw
     assert orjson.loads(raw)["corpus"] == "sharegpt"
+
+
+def test_two_writers_of_one_release_keep_out_of_each_others_way(tmp_path: Path) -> None:
+    path = tmp_path / "r-1.0.0"
+    with Writer(path, "sharegpt") as first:
+        first.add("all", "train", row(1, "a", "b"))
+        with pytest.raises(OutputError, match=r"r-1\.0\.0\.partial: another run is writing"):
+            Writer(path, "sharegpt")
+        first.finish({"version": "1.0.0", "steps": []}, CARD)
+    release.verify(path)
+    with Writer(path, "sharegpt") as late:
+        late.add("all", "train", row(2, "c", "d"))
+        with pytest.raises(OutputError, match="came to be there"):
+            late.finish({"version": "1.0.0", "steps": []}, CARD)
+    assert [one["id"] for one in loaded(path)] == [row(1, "a", "b")["id"]]
+    assert not path.with_name("r-1.0.0.partial").exists()
+
+
+@pytest.mark.parametrize("name", ["a[1]", "a*", "what?"])
+def test_a_place_that_cannot_be_loaded_from_is_refused_at_once(name: str, tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="load_dataset reads no path"):
+        release.is_built(tmp_path / name / "r-1.0.0", {})
