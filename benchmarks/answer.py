@@ -12,7 +12,7 @@ from benchmarks.suites import Question, Suite
 from ultra import command, jsonl, models, pool
 from ultra.chat import ChatModel, Sampling
 from ultra.errors import CallError, ModelError, SettingError
-from ultra.journal import Journal, Journaled
+from ultra.journal import recorded
 from ultra.schema import Message
 
 
@@ -69,18 +69,16 @@ async def _answer_all(
     settings: Settings, suite: Suite, model: ChatModel, place: Path
 ) -> list[dict[str, Any]]:
     rows: dict[str, dict[str, Any]] = {}
-    with Journal(place) as journal, tqdm(total=len(suite.questions), disable=None) as bar:
+    async with recorded(model, place) as asked:
+        bar = tqdm(total=len(suite.questions), disable=None)
         bar.set_description(f"{model.name} answers {suite.name}")
-        asked = Journaled(model, journal)
 
         async def work(question: Question) -> None:
             rows[question.id] = await _answer_one(question, asked, settings.sampling)
             bar.update()
 
-        try:
+        with bar:
             await pool.for_each(suite.questions, work, settings.concurrency)
-        finally:
-            await asked.close()
     return [rows[question.id] for question in suite.questions]
 
 

@@ -15,7 +15,7 @@ from benchmarks.verdict import Unscored
 from ultra import command, jsonl, models, pool, prompts
 from ultra.chat import ChatModel, Completion, Sampling, Usage
 from ultra.errors import CallError, InputError, SettingError
-from ultra.journal import Journal, Journaled
+from ultra.journal import recorded
 from ultra.prompts import Prompt
 from ultra.schema import Message
 
@@ -134,18 +134,16 @@ async def _judge_all(
     pairs: list[Pair], protocol: Protocol, judging: ChatModel, place: Path, concurrency: int
 ) -> list[dict[str, Any]]:
     rows: dict[tuple[str, Order], dict[str, Any]] = {}
-    with Journal(place) as journal, tqdm(total=len(pairs), disable=None) as bar:
+    async with recorded(judging, place) as asked:
+        bar = tqdm(total=len(pairs), disable=None)
         bar.set_description(f"{judging.name} judges")
-        asked = Journaled(judging, journal)
 
         async def work(pair: Pair) -> None:
             rows[pair.question.id, pair.order] = await _judge_one(pair, protocol, asked)
             bar.update()
 
-        try:
+        with bar:
             await pool.for_each(pairs, work, concurrency)
-        finally:
-            await asked.close()
     return [rows[pair.question.id, pair.order] for pair in pairs]
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from benchmarks import score
 from ultra import jsonl
 from ultra.errors import InputError
 
@@ -70,7 +71,7 @@ def read_judgments(path: Path) -> list[dict[str, Any]]:
         wrong = [name for name, kind in _JUDGMENT.items() if type(row.get(name)) is not kind]
         if wrong:
             raise InputError(f"{path}: row {number} is no judgment: see its {', '.join(wrong)}")
-        if row["verdict"] not in ("model", "baseline", "tie", "unscored"):
+        if row["verdict"] not in {*score.POINTS, "unscored"}:
             raise InputError(f"{path}: row {number} is no judgment: see its verdict")
         if not all(type(tokens) is int for tokens in row["usage"].values()):
             raise InputError(f"{path}: row {number} is no judgment: see its usage")

@@ -32,9 +32,6 @@ class Ledger:
     def drop(self, step: str, reason: str, count: int = 1) -> None:
         self._dropped[step][reason] += count
 
-    def dropped(self) -> int:
-        return sum(counts.total() for counts in self._dropped.values())
-
     def table(self) -> list[dict[str, Any]]:
         """One row a step, for the manifest: ``step``, ``in``, ``dropped`` by reason."""
         return [

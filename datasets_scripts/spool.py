@@ -14,7 +14,9 @@ from typing import Any, Self
 import orjson
 
 from datasets_scripts.pipeline import Drop
+from ultra import release
 from ultra.errors import OutputError
+from ultra.prompts import Prompt
 
 _TABLES = """
 CREATE TABLE kept (
@@ -47,6 +49,7 @@ class Spool:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f".spool-{os.getpid()}"
+        path.unlink(missing_ok=True)  # of a process that was killed at just this point
         try:
             self.db = sqlite3.connect(path, isolation_level=None)
             self.db.execute("PRAGMA journal_mode = OFF")
@@ -89,6 +92,17 @@ class Spool:
         query = "SELECT id, source, step, reason, detail FROM dropped ORDER BY 1, 2, 3, 4, 5"
         for values in self.db.execute(query):
             yield dict(zip(("id", "source", "step", "reason", "detail"), values, strict=True))
+
+    def to_release(
+        self, path: Path, corpus: str, made: dict[str, Any], template: Prompt
+    ) -> release.Manifest:
+        """Write rows and drop report as a release; ``made`` is what its manifest shall say."""
+        with release.Writer(path, corpus) as writer:
+            for dropped in self.drops():
+                writer.drop(dropped)
+            test_share = made["configuration"]["test_share"]
+            statistics = writer.add_all("all", self.rows(), test_share)
+            return writer.finish({**made, "statistics": statistics}, template)
 
     def close(self) -> None:
         self.db.close()

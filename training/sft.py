@@ -1,6 +1,5 @@
 """Supervised fine-tuning: a release in, a checkpoint with tokenizer and chat template out."""
 
-import difflib
 import shutil
 import sys
 from dataclasses import asdict, dataclass, field, fields
@@ -141,10 +140,9 @@ def _arguments(settings: Settings, run: Path) -> "TrainingArguments":
         from transformers import TrainingArguments
     except ImportError as error:
         raise SettingError("training needs torch and transformers: the extra 'train'") from error
-    known = [one.name for one in fields(TrainingArguments)]
-    for name in settings.trainer.keys() - set(known):
-        close = difflib.get_close_matches(name, known, 1)
-        hint = f"; did you mean '{close[0]}'?" if close else ""
+    known = {one.name for one in fields(TrainingArguments)}
+    for name in sorted(settings.trainer.keys() - known):
+        hint = command.did_you_mean(name, sorted(known))
         raise SettingError(
             f"trainer.{name}: transformers.TrainingArguments has no such field{hint}"
         )

@@ -34,7 +34,7 @@ def render(manifest: dict[str, Any], template: Prompt) -> str:
         "version": manifest["version"],
         "demo_note": _DEMO_NOTE if manifest.get("demo") else "",
         "splits": _splits_table(manifest),
-        "steps": steps_table(manifest["steps"]),
+        "steps": _steps_table(manifest["steps"]),
         "models": _models(manifest.get("models", {})),
         "default_config": default_config(manifest),
     }
@@ -96,7 +96,7 @@ def _splits_table(manifest: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def steps_table(steps: list[dict[str, Any]]) -> str:
+def _steps_table(steps: list[dict[str, Any]]) -> str:
     """What each step saw, kept and dropped, as a Markdown table."""
     lines = ["| step | in | kept | dropped | reasons |", "|---|---|---|---|---|"]
     for step in steps:

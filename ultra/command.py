@@ -16,7 +16,7 @@ import os
 import re
 import sys
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -151,9 +151,14 @@ def _refuse_null(settings: type[Any], values: jsonargparse.Namespace) -> None:
 
 
 def _nearest(message: str, settings: type[Any]) -> str:
-    """A hint after a message about an unknown name, if a known one is close to it."""
+    """A hint after a message about an unknown name."""
     found = re.search(r"option '([\w.]+)'|arguments: --([\w.]+)", message, re.IGNORECASE)
-    close = difflib.get_close_matches(found[1] or found[2], _names(settings), 1) if found else []
+    return did_you_mean(found[1] or found[2], _names(settings)) if found else ""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name: the nearest known one, or nothing."""
+    close = difflib.get_close_matches(name, list(known), 1)
     return f"; did you mean '{close[0]}'?" if close else ""
 
 

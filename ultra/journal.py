@@ -4,6 +4,8 @@ import asyncio
 import os
 import socket
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import BinaryIO, Self
@@ -116,6 +118,17 @@ class Journal:
             whole += len(line)
         self._file.truncate(whole)
         self._file.seek(0, os.SEEK_END)
+
+
+@asynccontextmanager
+async def recorded(model: ChatModel, path: Path) -> AsyncIterator["Journaled"]:
+    """A model whose calls are kept in the journal at ``path``, closed when the block ends."""
+    with Journal(path) as journal:
+        asked = Journaled(model, journal)
+        try:
+            yield asked
+        finally:
+            await asked.close()
 
 
 class Journaled:

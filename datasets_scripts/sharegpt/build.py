@@ -12,7 +12,7 @@ from datasets_scripts.sharegpt import turns
 from datasets_scripts.sharegpt.pages import RawConversation, RawInput, Unreadable
 from datasets_scripts.spool import Spool
 from datasets_scripts.summary import print_summary
-from ultra import command, prompts, release, schema
+from ultra import command, files, prompts, release, schema
 from ultra.errors import SettingError
 
 CORPUS = "sharegpt"
@@ -66,13 +66,13 @@ def build(settings: Settings) -> Path:
     if release.is_built(path, made):
         for _ in raw:
             pass
-        release.is_built(path, {**made, "input": raw.fingerprint()})
+        files.require_same(path, release.read_manifest(path), {"input": raw.fingerprint()})
         print(f"{path}: already built from this input")
     else:
         with Spool(settings.out) as spool:
             made["steps"] = _fill(spool, raw, steps(settings))
             made["input"] = raw.fingerprint()
-            _write(spool, path, made, settings.test_share)
+            spool.to_release(path, CORPUS, made, prompts.load(HERE / "card.md"))
     print_summary(path)
     return path
 
@@ -99,16 +99,6 @@ def _fill(spool: Spool, raw: RawInput, chain: dict[str, Step]) -> list[dict[str,
 
 def _start(record: RawConversation | Unreadable) -> schema.Conversation | Drop:
     return record.drop if isinstance(record, Unreadable) else turns.to_conversation(record)
-
-
-def _write(spool: Spool, path: Path, made: dict[str, Any], test_share: float) -> None:
-    """Write the spooled rows as a release."""
-    template = prompts.load(HERE / "card.md")
-    with release.Writer(path, CORPUS) as writer:
-        for dropped in spool.drops():
-            writer.drop(dropped)
-        made["statistics"] = writer.add_all("all", spool.rows(), test_share)
-        writer.finish(made, template)
 
 
 if __name__ == "__main__":

@@ -47,14 +47,15 @@ def _blocks(nodes: Iterable[LexborNode], depth: int) -> list[str]:
     marker = ""  # of the list just before, so that the next one does not continue it
     for child in nodes:
         tag = child.tag or ""
-        if _is_display(child) and _formula(child):
+        if _is_display(child) and (formula := _formula(child)):
             _flush(run, blocks)
-            blocks.append(f"$$\n{_formula(child)}\n$$")
+            blocks.append(f"$$\n{formula}\n$$")
             continue
         if tag not in _BLOCKS or depth >= MAX_DEPTH:
             run.append(_inline(child, depth + 1))
             continue
-        _flush(run, blocks)
+        if _flush(run, blocks):
+            marker = ""
         if tag in _LISTS:
             marker = _next_marker(tag, marker)
             blocks += _list(child, marker, depth + 1)
@@ -62,8 +63,7 @@ def _blocks(nodes: Iterable[LexborNode], depth: int) -> list[str]:
             rendered = _block(child, tag, depth + 1)
             blocks += rendered
             marker = "" if rendered else marker
-    if _flush(run, blocks):
-        marker = ""
+    _flush(run, blocks)
     return blocks
 
 
@@ -181,21 +181,17 @@ def _table(node: LexborNode, depth: int) -> list[str]:
     if not rows:
         return caption
     width = max(len(row) for row in rows)
-    lines = [_row([_cell(cell, depth) for cell in row], width) for row in rows]
-    ruler = [_ALIGN[(cell.attributes.get("align") or "").lower()] for cell in rows[0]]
+    lines = [_row([commonmark.cell(_inlines(cell, depth)) for cell in row], width) for row in rows]
+    ruler = [_ALIGN.get((cell.attributes.get("align") or "").lower(), "---") for cell in rows[0]]
     ruler += ["---"] * (width - len(ruler))
     return [*caption, "\n".join([lines[0], _row(ruler, width), *lines[1:]])]
 
 
-_ALIGN = {"": "---", "left": ":---", "center": ":---:", "right": "---:", "justify": "---"}
+_ALIGN = {"left": ":---", "center": ":---:", "right": "---:"}
 
 
 def _row(cells: list[str], width: int) -> str:
     return "| " + " | ".join(cells + [""] * (width - len(cells))) + " |"
-
-
-def _cell(cell: LexborNode, depth: int) -> str:
-    return commonmark.cell(_inlines(cell, depth))
 
 
 def _inlines(node: LexborNode, depth: int) -> str:

@@ -248,7 +248,7 @@ def _conversation(source: str, id: str, content: Any, views: Any) -> RawConversa
     return RawConversation(
         source=source,
         id=id,
-        items=_dig(content, "items") or _dig(content, "conversations"),
+        items=_items(content) or [],
         model=_text(_dig(content, "model")),
         title=_text(_dig(content, "title")),
         views=views if type(views) is int and 0 <= views < 2**63 else 0,
@@ -256,7 +256,13 @@ def _conversation(source: str, id: str, content: Any, views: Any) -> RawConversa
 
 
 def _has_items(value: Any) -> bool:
-    return isinstance(_dig(value, "items") or _dig(value, "conversations"), list)
+    return _items(value) is not None
+
+
+def _items(value: Any) -> list[Any] | None:
+    """The turns of a page or of a row of a dump, or None if there are none."""
+    found = _dig(value, "items") or _dig(value, "conversations")
+    return found if isinstance(found, list) else None
 
 
 def _dig(value: Any, *keys: str) -> Any:

@@ -157,11 +157,7 @@ async def _make(
         finally:
             await parts.user.close()
             await parts.assistant.close()
-        with release.Writer(path, CORPUS) as writer:
-            for dropped in spool.drops():
-                writer.drop(dropped)
-            made["statistics"] = writer.add_all("all", spool.rows(), settings.test_share)
-            writer.finish(made, prompts.load(HERE / "card.md"))
+        spool.to_release(path, CORPUS, made, prompts.load(HERE / "card.md"))
 
 
 def _plans(settings: Settings, lines: list[openings.Opening]) -> Iterator[Plan]:

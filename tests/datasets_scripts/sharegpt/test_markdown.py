@@ -349,3 +349,15 @@ def test_nesting_within_the_limit_keeps_its_structure() -> None:
     levels = MAX_DEPTH // 4
     markdown = to_markdown("<ul><li>" * levels + "innermost")
     assert markdown == "".join("- " for _ in range(levels)) + "innermost"
+
+
+@pytest.mark.parametrize("align", ["char", "middle", "", "LEFT"])
+def test_any_alignment_of_a_cell_is_survived(align: str) -> None:
+    page = f'<table><tr><th align="{align}">a</th></tr><tr><td>b</td></tr></table>'
+    assert to_markdown(page).splitlines()[1] == ("| :--- |" if align == "LEFT" else "| --- |")
+
+
+def test_a_list_takes_another_bullet_only_directly_after_a_list() -> None:
+    one = "<ul><li>a</li></ul>"
+    assert to_markdown(one + one) == "- a\n\n* a"
+    assert to_markdown(one + "then" + one) == "- a\n\nthen\n\n- a"
