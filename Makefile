@@ -3,13 +3,16 @@
 PYTHON ?= python3
 OUT ?= out
 RAW ?=
+PAGES ?=
+RELEASE ?= $(OUT)/releases/sharegpt-1.1.0
+ID ?=
 N ?=
 MODEL ?=
 JUDGE ?=
 SUITE ?= starter
 RECIPE ?= tiny-cpu
 BASELINE ?=
-DATASET ?= $(OUT)/releases/sharegpt-1.0.0
+DATASET ?= $(OUT)/releases/sharegpt-1.1.0
 
 PY := .venv/bin/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
@@ -18,14 +21,14 @@ MODEL_ENV := $(if $(wildcard $(addsuffix /config.json,$(MODEL) $(JUDGE))),.venv/
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build-data sharegpt ultrachat train answers judge leaderboard evaluate demo test check clean
+.PHONY: help build-data sharegpt ultrachat train answers judge leaderboard evaluate demo test check fuzz speed why clean
 
 help: ## this menu
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build-data: sharegpt ultrachat ## both corpora, from the bundled samples; RAW= your pages, MODEL= your model
 
-sharegpt: .venv/base ## ShareGPT corpus; RAW=page, dump or folder
+sharegpt: .venv/base ## ShareGPT corpus; RAW=page, dump, archive, folder or hf:// address
 	$(PY) -m datasets_scripts.sharegpt.build --out "$(OUT)/releases" $(if $(RAW),--raw "$(RAW)")
 
 ultrachat: $(MODEL_ENV) ## UltraChat corpus; MODEL=name (its endpoint: OPENAI_BASE_URL), N=dialogues
@@ -64,6 +67,15 @@ check: .venv/train .venv/dev ## ruff and mypy --strict
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+
+fuzz: .venv/train .venv/dev ## hostile input to the readers and the converter: 100,000 of each kind
+	$(PY) -m pytest --hypothesis-profile=fuzz tests/datasets_scripts/sharegpt/test_fuzz.py
+
+speed: .venv/base ## CPU and memory beside named peers, which it installs apart; PAGES=
+	$(PY) -m tests.speed.sharegpt $(if $(PAGES),--pages $(PAGES))
+
+why: .venv/base ## why a conversation is not in a release, or where it is; RELEASE= ID=
+	@$(PY) -m ultra.release why "$(RELEASE)" "$(ID)"
 
 clean: ## remove what the targets made, but not the virtual environment
 	rm -rf "$(OUT)/releases" "$(OUT)/checkpoints" "$(OUT)/results"

@@ -7,15 +7,19 @@ Three rules in this order, each independent of the order of the input:
 - ``prefix``: a conversation that a longer one begins with gives way to it.
 """
 
+import string
+
 import xxhash
 
+from datasets_scripts import spool
 from datasets_scripts.pipeline import Ledger
 from datasets_scripts.spool import Entry, Spool
 from ultra.schema import Conversation
 
 STEP = "exact duplicates"
+_BLANKS = string.whitespace.encode()
 
-_LONGEST = "turns DESC, length DESC, content, source, row"
+_LONGEST = "turns DESC, length DESC, content, source, line"
 _RANK = """
 UPDATE kept SET reason = ?, winner = ranked.winner FROM (
     SELECT number, first_value(number) OVER (PARTITION BY {key} ORDER BY {order}) AS winner
@@ -38,39 +42,38 @@ _FOLLOW = """
 UPDATE kept SET winner = next.winner FROM kept AS next
 WHERE next.number = kept.winner AND next.winner IS NOT NULL
 """
-_REPORT = """
-INSERT INTO dropped
-SELECT shorter.id, shorter.source, ?, shorter.reason,
-    'kept ' || winner.id || ' of ' || winner.source
-FROM kept AS shorter JOIN kept AS winner ON winner.number = shorter.winner
-"""
 
 
-def entry(conversation: Conversation) -> Entry:
-    """Hash a conversation and each of its beginnings; blanks are evened out first."""
+def entry(conversation: Conversation, root: str) -> Entry:
+    """Hash a conversation and each of its beginnings, without the blanks in it.
+
+    A beginning ends with an answer, as each kept conversation does.
+    """
     state = xxhash.xxh3_128()
     digests = []
-    length = 0
     for turn in conversation.messages:
-        state.update(f"{turn['role']}\0{' '.join(turn['content'].split())}\0".encode())
-        digests.append(state.digest())
-        length += len(turn["content"])
-    source = str(conversation.provenance["source"])
-    return Entry(conversation.id, source, digests[-1], tuple(digests[:-1]), length)
+        state.update(turn["role"].encode() + b"\0")
+        state.update(turn["content"].encode().translate(None, _BLANKS) + b"\0")
+        if turn["role"] == "assistant":
+            digests.append(state.digest())
+    content = state.digest()
+    return Entry(
+        conversation.id,
+        str(conversation.provenance["source"]),
+        root,
+        content,
+        tuple(digest for digest in digests if digest != content),
+        spool.counts(conversation.messages),
+    )
 
 
 def drop_duplicates(spool: Spool, ledger: Ledger) -> None:
     """Mark duplicates in the spool, with the conversation that each gave way to."""
-    ((count,),) = spool.db.execute("SELECT count(*) FROM kept")
-    ledger.enter(STEP, count)
     spool.db.execute("CREATE INDEX prefix_content ON prefix (content)")
     spool.db.execute(_RANK.format(key="id", order=_LONGEST), ("same_id",))
-    spool.db.execute(_RANK.format(key="content", order="id, source, row"), ("same_text",))
-    order = "longer.turns DESC, longer.length DESC, longer.id, longer.source, longer.row"
+    spool.db.execute(_RANK.format(key="content", order="id, source, line"), ("same_text",))
+    order = "longer.turns DESC, longer.length DESC, longer.id, longer.source, longer.line"
     spool.db.execute(_PREFIX.format(order=order))
     for _ in range(2):  # a winner may itself have given way by a later rule, and that one again
         spool.db.execute(_FOLLOW)
-    spool.db.execute(_REPORT, (STEP,))
-    query = "SELECT reason, count(*) FROM kept WHERE reason IS NOT NULL GROUP BY reason"
-    for reason, found in spool.db.execute(query).fetchall():
-        ledger.drop(STEP, reason, found)
+    spool.settle(STEP, ledger)

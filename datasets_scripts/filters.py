@@ -20,17 +20,23 @@ def repair_roles(doubled_turns: Literal["drop", "merge"]) -> Step:
         turns = messages[len(system) :]
         if any(turn["role"] == "system" for turn in turns):
             return Drop("system_turn_inside")
+        changes: list[str] = []
         while turns and turns[0]["role"] == "assistant":
             turns = turns[1:]
+            changes.append("leading_answer_cut")
         if doubled_turns == "merge":
-            turns = _merge(turns)
+            merged = _merge(turns)
+            changes += ["turn_merged"] * (len(turns) - len(merged))
+            turns = merged
         if any(one["role"] == two["role"] for one, two in pairwise(turns)):
             return Drop("doubled_turn")
         if turns and turns[-1]["role"] == "user":
             turns = turns[:-1]
+            changes.append("trailing_question_cut")
         if not turns:
             return Drop("no_answered_question")
-        return Conversation(conversation.id, system + turns, conversation.provenance)
+        changes = conversation.changes + changes
+        return Conversation(conversation.id, system + turns, conversation.provenance, changes)
 
     return step
 

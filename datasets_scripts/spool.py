@@ -1,79 +1,115 @@
 """Rows on disk between the input and the release: any order in, the defined order out.
 
 A build meets its rows in the order of files or of finished calls; a release is ordered by id and
-content. The rows wait in an SQLite file, so memory does not grow with the input.
+content. The lines wait in a file and what the order needs to know of them in SQLite, so memory does
+not grow with the input.
 """
 
 import os
 import sqlite3
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self, cast
 
-import orjson
+import xxhash
 
-from datasets_scripts.pipeline import Drop
-from ultra import release
+from datasets_scripts.pipeline import Drop, Ledger
+from ultra import release, schema
 from ultra.errors import OutputError
 from ultra.prompts import Prompt
 
 _TABLES = """
 CREATE TABLE kept (
     number INTEGER PRIMARY KEY, id TEXT, content BLOB, source TEXT, turns INT, length INT,
-    reason TEXT, winner INT, row BLOB
+    line BLOB, root TEXT, configs TEXT, place INT, size INT, signature BLOB, overlaps TEXT,
+    system_turns INT, system_characters INT, user_turns INT, user_characters INT,
+    assistant_turns INT, assistant_characters INT, reason TEXT, winner INT,
+    detail TEXT, step TEXT
 );
 CREATE TABLE prefix (content BLOB, number INT);
 CREATE TABLE dropped (id TEXT, source TEXT, step TEXT, reason TEXT, detail TEXT);
 """
+_INSERT = f"INSERT INTO kept VALUES ({', '.join('?' * 19)}, NULL, NULL, NULL, NULL)"  # noqa: S608
+"""``number`` is the order of arrival, which decides nothing. ``reason`` and ``detail`` mark a row
+as dropped in a ``step``; ``winner`` is the row that it gave way to."""
+_REPORT = """
+INSERT INTO dropped
+SELECT one.id, one.source, one.step, one.reason,
+    coalesce(one.detail, 'gave way to ' || winner.id || ' of ' || winner.source, '')
+FROM kept AS one LEFT JOIN kept AS winner ON winner.number = one.winner
+WHERE one.step = ?
+"""
+
+_COUNTS = [f"{role}_{what}" for role in schema.ROLES for what in ("turns", "characters")]
+_OF_CONFIG = "WHERE reason IS NULL AND ' ' || configs || ' ' LIKE ?"
+ORDER = "id, content, source, line"
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Entry:
-    """What the order and the search for duplicates need to know of a row."""
+    """What the order, the searches for duplicates and the configurations need to know of a row."""
 
     id: str
     source: str
+    root: str
     content: bytes
     """xxh3-128 of the whole text, 16 bytes."""
     prefixes: tuple[bytes, ...] = ()
-    """The same of the text up to each earlier turn."""
-    length: int = 0
-    """Characters of text."""
+    """The same of the text up to each earlier answer."""
+    counts: tuple[int, ...] = (0,) * 6
+    """Turns and characters of each role, in the order of ``schema.ROLES``."""
+    configs: str = "all"
+    """The configurations that it is for, between blanks."""
+    signature: bytes | None = None
+    """MinHash of the text, if near duplicates are looked for."""
+    overlaps: str | None = None
+    """What it has in common with benchmark questions, if anything: ``Overlap`` values as JSON."""
 
 
 class Spool:
-    """A scratch file in a folder, without a name: even a killed build leaves nothing of it."""
+    """A scratch database in a folder, without a name: a killed build leaves nothing of it.
 
-    def __init__(self, folder: Path) -> None:
+    ``rows`` is a file that already holds lines, for :meth:`refer`; those of :meth:`add` go into a
+    scratch file.
+    """
+
+    def __init__(self, folder: Path, rows: BinaryIO | None = None) -> None:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f".spool-{os.getpid()}"
         path.unlink(missing_ok=True)  # of a process that was killed at just this point
         try:
+            self._rows = rows or cast(BinaryIO, tempfile.TemporaryFile(dir=folder))  # noqa: SIM115
+            self._end = self._count = 0
             self.db = sqlite3.connect(path, isolation_level=None)
             self.db.execute("PRAGMA journal_mode = OFF")
             self.db.execute("PRAGMA synchronous = OFF")
             self.db.executescript(_TABLES)
             path.unlink()
             self.db.execute("BEGIN")
-        except sqlite3.OperationalError as error:
+        except (sqlite3.OperationalError, OSError) as error:
             raise self._failed(error) from error
 
-    def add(self, entry: Entry, row: dict[str, Any]) -> None:
-        cursor = self.db.execute(
-            "INSERT INTO kept (id, content, source, turns, length, row) VALUES (?, ?, ?, ?, ?, ?)",
-            (
-                entry.id,
-                entry.content,
-                entry.source,
-                len(entry.prefixes) + 1,
-                entry.length,
-                orjson.dumps(row),
-            ),
-        )
-        pairs = ((prefix, cursor.lastrowid) for prefix in entry.prefixes)
-        self.db.executemany("INSERT INTO prefix VALUES (?, ?)", pairs)
+    def add(self, entry: Entry, line: bytes) -> None:
+        """Take a row, as the line that is to be released."""
+        self._rows.seek(self._end)
+        self._rows.write(line)
+        self.refer([(entry, xxhash.xxh3_128_digest(line), self._end, len(line))])
+        self._end += len(line)
+
+    def refer(self, entries: Iterable[tuple[Entry, bytes, int, int]]) -> None:
+        """Take rows that stand in the file already: each line's digest, place and size in bytes."""
+        kept, prefixes = [], []
+        for one, line, place, size in entries:
+            self._count += 1
+            length = (sum(one.counts[::2]), sum(one.counts[1::2]))
+            head = (self._count, one.id, one.content, one.source, *length, line, one.root)
+            kept.append((*head, one.configs, place, size, one.signature, one.overlaps, *one.counts))
+            prefixes += [(prefix, self._count) for prefix in one.prefixes]
+        self.db.executemany(_INSERT, kept)
+        self.db.executemany("INSERT INTO prefix VALUES (?, ?)", prefixes)
 
     def drop(self, id: str, source: str, step: str, drop: Drop) -> None:
         self.db.execute(
@@ -81,11 +117,41 @@ class Spool:
             (id, source, step, drop.reason, drop.detail),
         )
 
-    def rows(self) -> Iterator[dict[str, Any]]:
-        """The rows still kept, by id, then content."""
-        query = "SELECT row FROM kept WHERE reason IS NULL ORDER BY id, content, source, row"
-        for (row,) in self.db.execute(query):
-            yield orjson.loads(row)
+    def keep_only(self, config: str, reason: str) -> None:
+        """Mark the rows that are not for a configuration."""
+        self.db.execute(
+            f"UPDATE kept SET reason = ? WHERE number NOT IN (SELECT number FROM kept {_OF_CONFIG})"  # noqa: S608
+            " AND reason IS NULL",
+            (reason, f"% {config} %"),
+        )
+
+    def settle(self, step: str, ledger: Ledger) -> None:
+        """Count and report the rows that a step over all of them has marked with a reason."""
+        query = "SELECT reason, count(*) FROM kept WHERE step IS NULL GROUP BY reason"
+        for reason, count in self.db.execute(query).fetchall():
+            ledger.enter(step, count)
+            if reason is not None:
+                ledger.drop(step, reason, count)
+        self.db.execute(
+            "UPDATE kept SET step = ? WHERE step IS NULL AND reason IS NOT NULL", (step,)
+        )
+        self.db.execute(_REPORT, (step,))
+
+    def lines(self, config: str) -> Iterator[tuple[str, bytes]]:
+        """Root and line of each row still kept for a configuration, by id, then content."""
+        query = f"SELECT root, place, size FROM kept {_OF_CONFIG} ORDER BY {ORDER}"  # noqa: S608
+        self._rows.flush()
+        descriptor = self._rows.fileno()
+        for root, place, size in self.db.execute(query, (f"% {config} %",)):
+            yield root, os.pread(descriptor, size, place)
+
+    def statistics(self, config: str) -> dict[str, int]:
+        """Conversations, and turns and characters of each role that speaks, in a configuration."""
+        sums = ", ".join(f"sum({name})" for name in _COUNTS)
+        query = f"SELECT count(*), {sums} FROM kept {_OF_CONFIG}"  # noqa: S608
+        (found,) = self.db.execute(query, (f"% {config} %",))
+        named = zip(("conversations", *_COUNTS), found, strict=True)
+        return {name: count for name, count in sorted(named) if count}
 
     def drops(self) -> Iterator[dict[str, str]]:
         """The drop report, by id, source, step, reason and detail."""
@@ -94,18 +160,28 @@ class Spool:
             yield dict(zip(("id", "source", "step", "reason", "detail"), values, strict=True))
 
     def to_release(
-        self, path: Path, corpus: str, made: dict[str, Any], template: Prompt
+        self,
+        path: Path,
+        corpus: str,
+        made: dict[str, Any],
+        template: Prompt,
+        configs: Iterable[str] = ("all",),
     ) -> release.Manifest:
         """Write rows and drop report as a release; ``made`` is what its manifest shall say."""
+        test_share = made["configuration"]["test_share"]
         with release.Writer(path, corpus) as writer:
             for dropped in self.drops():
                 writer.drop(dropped)
-            test_share = made["configuration"]["test_share"]
-            statistics = writer.add_all("all", self.rows(), test_share)
+            statistics = {}
+            for config in configs:
+                statistics[config] = self.statistics(config)
+                for root, line in self.lines(config):
+                    writer.write(config, schema.split_of(root, test_share), line)
             return writer.finish({**made, "statistics": statistics}, template)
 
     def close(self) -> None:
         self.db.close()
+        self._rows.close()
 
     def __enter__(self) -> Self:
         return self
@@ -117,3 +193,12 @@ class Spool:
 
     def _failed(self, error: Exception) -> OutputError:
         return OutputError(f"{self._folder}: cannot be written to ({error}); is the disk full?")
+
+
+def counts(messages: list[schema.Message]) -> tuple[int, ...]:
+    """Turns and characters of each role, for an :class:`Entry`."""
+    found = dict.fromkeys(schema.ROLES, (0, 0))
+    for turn in messages:
+        turns, characters = found[turn["role"]]
+        found[turn["role"]] = (turns + 1, characters + len(turn["content"]))
+    return tuple(count for pair in found.values() for count in pair)

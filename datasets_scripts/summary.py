@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ultra import card, release
+from ultra import card, command, release
 
 
 def print_summary(path: Path) -> None:
@@ -23,7 +23,7 @@ def print_summary(path: Path) -> None:
         for reason, count in step["dropped"].items():
             print(f"  dropped: {reason:<21}{count:>9,}  ({step['step']})")
     for name in manifest["input"].get("ignored", []):
-        print(f"  ignored, no conversations in it: {name}")
+        print(f"  ignored, no conversations in it: {command.printable(name)}")
     print("load it with")
     print(f"  {release.load_line(path, config, next(iter(splits)))}")
     print(path)

@@ -35,6 +35,7 @@ def render(manifest: dict[str, Any], template: Prompt) -> str:
         "demo_note": _DEMO_NOTE if manifest.get("demo") else "",
         "splits": _splits_table(manifest),
         "steps": _steps_table(manifest["steps"]),
+        "contamination": _contamination(manifest),
         "models": _models(manifest.get("models", {})),
         "default_config": default_config(manifest),
     }
@@ -97,14 +98,26 @@ def _splits_table(manifest: dict[str, Any]) -> str:
 
 
 def _steps_table(steps: list[dict[str, Any]]) -> str:
-    """What each step saw, kept and dropped, as a Markdown table."""
-    lines = ["| step | in | kept | dropped | reasons |", "|---|---|---|---|---|"]
+    """What each step saw, kept, dropped and changed, as a Markdown table."""
+    lines = [
+        "| step | in | kept | dropped | reasons | changed |",
+        "|---|---|---|---|---|---|",
+    ]
     for step in steps:
         dropped = sum(step["dropped"].values())
-        reasons = ", ".join(f"{reason} {count:,}" for reason, count in step["dropped"].items())
-        kept = step["in"] - dropped
-        lines.append(f"| {step['step']} | {step['in']:,} | {kept:,} | {dropped:,} | {reasons} |")
+        cells = [step["step"], *(f"{n:,}" for n in (step["in"], step["in"] - dropped, dropped))]
+        cells += [_counts(step["dropped"]), _counts(step.get("changed", {}))]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items())
+
+
+def _contamination(manifest: dict[str, Any]) -> str:
+    found = manifest.get("contamination", "not checked")
+    return str(found if isinstance(found, str) else found["summary"])
 
 
 def _models(models: dict[str, Any]) -> str:

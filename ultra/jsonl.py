@@ -28,17 +28,35 @@ def open_binary(path: Path) -> BinaryIO:
             raised if a compressed file is damaged or breaks off.
     """
     try:
-        file = path.open("rb")
-        magic = file.read(4)
-        file.seek(0)
+        return unpacked(path.open("rb"))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    if magic.startswith(_GZIP):
-        file.close()
-        return cast(BinaryIO, gzip.open(path))
-    if magic == _ZSTD:
-        return io.BufferedReader(_Zstd(file))
-    return file
+
+
+def unpacked(file: BinaryIO) -> io.BufferedReader:
+    """The bytes inside a gzip or zstd stream, or the stream itself; closing it closes both."""
+    peeking = file if isinstance(file, io.BufferedReader) else io.BufferedReader(cast(Any, file))
+    start = peeking.peek(4)
+    if not is_packed(start):
+        return peeking
+    return io.BufferedReader(cast(Any, _Gzip(peeking)) if start[:2] == _GZIP else _Zstd(peeking))
+
+
+def is_packed(start: bytes) -> bool:
+    """Whether bytes are the start of gzip or zstd data."""
+    return start.startswith((_GZIP, _ZSTD))
+
+
+class _Gzip(gzip.GzipFile):
+    """A gzip stream that closes the file it reads."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__(fileobj=file, mode="rb")
+        self._under = file
+
+    def close(self) -> None:
+        super().close()
+        self._under.close()
 
 
 class _Zstd(io.RawIOBase):

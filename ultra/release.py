@@ -14,9 +14,9 @@ A release is written as ``<name>.partial`` and renamed once its manifest, the la
 import hashlib
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Self
 
 import orjson
@@ -40,16 +40,12 @@ class _Shards:
         self.files: list[dict[str, Any]] = []
         self._file: BinaryIO | None = None
 
-    def add(self, row: Any) -> None:
+    def add(self, line: bytes) -> None:
         if self._file is None:
             self.directory.mkdir(parents=True, exist_ok=True)
             self._file = self._part(len(self.files)).open("wb")
             self._hash = hashlib.sha256()
             self._rows = self._bytes = 0
-        try:
-            line = jsonl.dump(row)
-        except TypeError as error:  # half a surrogate pair: what reads it must scrub it
-            raise InputError(f"row {row.get('id')!r}: cannot be written ({error})") from error
         self._file.write(line)
         self._hash.update(line)
         self._rows += 1
@@ -84,6 +80,19 @@ class _Shards:
         self.files.append({"rows": self._rows, "bytes": self._bytes, "sha256": digest})
 
 
+def line_of(row: dict[str, Any], corpus: str) -> bytes:
+    """A row as its line of JSONL, held to the columns of the corpus.
+
+    Raises:
+        InputError: it has other columns, or text that is no UTF-8.
+    """
+    schema.check(row, corpus)
+    try:
+        return jsonl.dump(row)
+    except TypeError as error:  # half a surrogate pair: what reads it must scrub it
+        raise InputError(f"row {row['id']!r}: cannot be written ({error})") from error
+
+
 class Writer:
     """Collects the rows of a release beside its final place, and puts it there in one rename.
 
@@ -102,28 +111,18 @@ class Writer:
 
     def add(self, config: str, split: str, row: dict[str, Any]) -> None:
         """Append a row to a split, in the order in which it shall be read."""
-        schema.check(row, self.corpus)
+        self.write(config, split, line_of(row, self.corpus))
+
+    def write(self, config: str, split: str, line: bytes) -> None:
+        """Append a row that :func:`line_of` has made a line."""
         key = (config, split)
         if key not in self._splits:
             self._splits[key] = _Shards(self._partial / "data" / config, split)
-        self._splits[key].add(row)
-
-    def add_all(
-        self, config: str, rows: Iterable[dict[str, Any]], test_share: float
-    ) -> dict[str, int]:
-        """Append rows to ``train`` or ``test`` by the hash of their root; returns statistics."""
-        counts: Counter[str] = Counter()
-        for row in rows:
-            self.add(config, schema.split_of(row["root"], test_share), row)
-            counts["conversations"] += 1
-            for turn in row["messages"]:
-                counts[f"{turn['role']}_turns"] += 1
-                counts[f"{turn['role']}_characters"] += len(turn["content"])
-        return dict(sorted(counts.items()))
+        self._splits[key].add(line)
 
     def drop(self, row: Mapping[str, str]) -> None:
         """Append to the drop report: id, source, step, reason and detail."""
-        self._dropped.add(row)
+        self._dropped.add(jsonl.dump(row))
 
     def __enter__(self) -> Self:
         return self
@@ -226,8 +225,17 @@ def read_manifest(path: Path) -> Manifest:
 
 def _lists_files(entries: Any) -> bool:
     return isinstance(entries, list) and all(
-        isinstance(entry, dict) and {"path", "bytes", "sha256"} <= entry.keys() for entry in entries
+        isinstance(entry, dict)
+        and {"path", "bytes", "sha256"} <= entry.keys()
+        and _stays_inside(entry["path"])
+        for entry in entries
     )
+
+
+def _stays_inside(path: Any) -> bool:
+    """Whether a manifest, which anybody may have written, names a file of the release."""
+    parts = PurePosixPath(path).parts if isinstance(path, str) else ()
+    return bool(parts) and parts[0] != "/" and ".." not in parts
 
 
 def verify(path: Path) -> Manifest:
@@ -280,3 +288,9 @@ def load_line(path: Path, config: str, split: str = "train") -> str:
     quoted = orjson.dumps(str(path)).decode()
     call = f'load_dataset({quoted}, "{config}", split="{split}")'
     return f"from datasets import load_dataset; dialogs = {call}"
+
+
+if __name__ == "__main__":
+    from ultra import release_command
+
+    release_command.main()

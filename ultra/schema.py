@@ -6,7 +6,7 @@ and the provenance columns of its corpus. Columns are never null: what is not kn
 The types here are written into every card's YAML, so that ``load_dataset`` never has to guess.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import xxhash
@@ -30,7 +30,14 @@ class Message(TypedDict):
 
 
 PROVENANCE: dict[str, dict[str, str]] = {
-    "sharegpt": {"source": "string", "model": "string", "title": "string", "views": "int64"},
+    "sharegpt": {
+        "source": "string",
+        "model": "string",
+        "title": "string",
+        "views": "int64",
+        "language": "string",
+        "language_confidence": "float64",
+    },
     "ultrachat": {
         "source": "string",
         "model": "string",
@@ -43,7 +50,7 @@ PROVENANCE: dict[str, dict[str, str]] = {
 }
 """Columns after ``id``, ``root`` and ``messages``, by corpus. ``model`` wrote the answers."""
 
-_PYTHON_TYPES = {"string": str, "int64": int}
+_PYTHON_TYPES = {"string": str, "int64": int, "float64": float}
 
 
 @dataclass(slots=True)
@@ -52,7 +59,9 @@ class Conversation:
 
     id: str
     messages: list[Message]
-    provenance: dict[str, str | int]
+    provenance: dict[str, str | int | float]
+    changes: list[str] = field(default_factory=list)
+    """What the step at work repaired or took out, one short fixed name each; counted, not kept."""
 
     def row(self) -> dict[str, Any]:
         """The row as released, columns in their fixed order."""

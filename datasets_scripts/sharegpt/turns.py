@@ -5,10 +5,10 @@ told by the first answer's markup: pages from 2023-03-12 on passed every value t
 sanitiser, so their human text holds entities; earlier ones hold it raw.
 """
 
-import html
 import re
 from typing import Literal
 
+from datasets_scripts.boilerplate import is_page_notice
 from datasets_scripts.pipeline import Drop
 from datasets_scripts.sharegpt.markdown import to_markdown
 from datasets_scripts.sharegpt.pages import RawConversation
@@ -27,29 +27,46 @@ _ROLES: dict[str, Role] = {
     "bard": "assistant",
     "system": "system",
 }
-_COUNTER = re.compile(r"^(\d{1,2}) / (\d{1,2})(?=\n|[^\s\d])\n?")
+_COUNTER = re.compile(
+    r"""([0-9]{1,2})[ ]/[ ]([0-9]{1,2})
+    (?=\n | [^\s\d,./+*=%)?!:;a-z-] | [^\W\d_]{3})    # a mark or a unit makes it a fraction
+    (?!(?:st|nd|rd|th)\b) \n?""",
+    re.VERBOSE,
+)
 """The page's regenerate counter before a human turn: on its own line, or glued to the text."""
+_ENTITIES = (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&amp;", "&"))
+"""What the sanitiser wrote for characters of the text; ``&amp;`` last, so that each is undone once.
+Any other entity was typed."""
 
 
 def to_conversation(raw: RawConversation) -> Conversation | Drop:
-    """Name the roles; contents are still as the page had them."""
+    """Name the roles; contents are still as the page had them.
+
+    The page's notice about its content policy, saved as if a person had said it, is left out.
+    """
     messages: list[Message] = []
+    changes: list[str] = []
     for number, item in enumerate(raw.items, 1):
         if not isinstance(item, dict) or not isinstance(item.get("value"), str):
             return Drop("bad_item", f"item {number} is no turn with a text")
         side = item.get("from")
         role = _ROLES.get(side.lower()) if isinstance(side, str) else None
         if role is None:
-            return Drop("unknown_role", jsonl.scrub(side)[:40] if isinstance(side, str) else "")
-        messages.append({"role": role, "content": jsonl.scrub(item["value"])})
+            return Drop("unknown_role", side[:40] if isinstance(side, str) else "")
+        if role == "user" and is_page_notice(item["value"]):
+            changes.append("page_notice_removed")
+        else:
+            messages.append({"role": role, "content": item["value"]})
     id = raw.id or f"text-{jsonl.digest(messages)[:16]}"
-    provenance: dict[str, str | int] = {
+    provenance: dict[str, str | int | float] = {
         "source": raw.source,
         "model": raw.model,
         "title": raw.title,
         "views": raw.views,
+        "language": "",
+        "language_confidence": 0.0,
     }
-    return Conversation(id, messages, provenance)
+    return Conversation(id, messages, provenance, changes)
 
 
 def era(messages: list[Message]) -> Era:
@@ -64,18 +81,18 @@ def era(messages: list[Message]) -> Era:
 def to_text(conversation: Conversation) -> Conversation:
     """Step: answers from HTML to Markdown, human turns to the text that was typed."""
     kind = era(conversation.messages)
-    if kind == "text":
-        return conversation
-    messages: list[Message] = [
-        {"role": turn["role"], "content": _text(turn, kind)} for turn in conversation.messages
-    ]
-    return Conversation(conversation.id, messages, conversation.provenance)
-
-
-def _text(turn: Message, kind: Era) -> str:
-    if turn["role"] == "assistant":
-        return to_markdown(turn["content"])
-    return human_text(turn["content"], kind)
+    messages: list[Message] = []
+    for turn in conversation.messages:
+        role, content = turn["role"], turn["content"]
+        if role == "assistant":
+            content = to_markdown(content) if kind != "text" else content
+        else:
+            content = human_text(content, kind)
+            if _COUNTER.match(turn["content"]) and len(content) < len(turn["content"]):
+                conversation.changes.append("counter_removed")
+        messages.append({"role": role, "content": content})
+    conversation.messages = messages
+    return conversation
 
 
 def human_text(text: str, kind: Era) -> str:
@@ -83,4 +100,7 @@ def human_text(text: str, kind: Era) -> str:
     counter = _COUNTER.match(text)
     if counter and 1 <= int(counter[1]) <= int(counter[2]) and int(counter[2]) >= 2:
         text = text[counter.end() :]
-    return html.unescape(text) if kind == "sanitized" else text
+    if kind == "sanitized" and "&" in text:
+        for entity, character in _ENTITIES:
+            text = text.replace(entity, character)
+    return text

@@ -11,11 +11,11 @@ import xxhash
 from tqdm import tqdm
 
 from datasets_scripts.pipeline import Drop, Ledger
-from datasets_scripts.spool import Entry, Spool
+from datasets_scripts.spool import Entry, Spool, counts
 from datasets_scripts.summary import print_summary
 from datasets_scripts.ultrachat import dialogue, openings
 from datasets_scripts.ultrachat.dialogue import Cast, Dialogue, Plan
-from ultra import command, jsonl, models, pool, prompts, release
+from ultra import command, jsonl, models, pool, prompts, release, schema
 from ultra.chat import Sampling
 from ultra.errors import SettingError
 from ultra.journal import Journal, Journaled
@@ -195,7 +195,7 @@ def _id(plan: Plan) -> str:
 
 
 def _keep(plan: Plan, held: Dialogue, spool: Spool) -> None:
-    provenance: dict[str, str | int] = {
+    provenance: dict[str, str | int | float] = {
         "source": plan.opening.source,
         "model": held.model,
         "user_model": held.user_model,
@@ -206,7 +206,9 @@ def _keep(plan: Plan, held: Dialogue, spool: Spool) -> None:
     }
     conversation = Conversation(_id(plan), held.messages, provenance)
     content = xxhash.xxh3_128_digest(jsonl.dump(held.messages))
-    spool.add(Entry(conversation.id, plan.opening.source, content), conversation.row())
+    root, found = schema.root_id(held.messages), counts(held.messages)
+    entry = Entry(conversation.id, plan.opening.source, root, content, counts=found)
+    spool.add(entry, release.line_of(conversation.row(), CORPUS))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,14 @@
 """Small raw and released things that several of these tests make or look into."""
 
+import io
+import tarfile
+import zipfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import orjson
+import zstandard
 
 from ultra.schema import Conversation, Message, Role
 
@@ -17,7 +22,7 @@ def talk(words: str) -> list[Message]:
     return [{"role": _ROLES[word[0]], "content": word} for word in words.split()]
 
 
-def conversation(words: str, id: str = "x", source: str = "s", **provenance: int) -> Conversation:
+def conversation(words: str, id: str = "x", source: str = "s", **provenance: Any) -> Conversation:
     return Conversation(id, talk(words), {"source": source, **provenance})
 
 
@@ -38,6 +43,29 @@ def page(row: Json) -> bytes:
     )
 
 
+def zstd(raw: bytes) -> bytes:
+    return zstandard.ZstdCompressor().compress(raw)
+
+
+def zipped(files: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    """A zip archive; with ``zipfile.ZIP_STORED`` its members can be found and damaged."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", method) as archive:
+        for name, raw in files.items():
+            archive.writestr(name, raw)
+    return packed.getvalue()
+
+
+def tarred(files: dict[str, bytes]) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        for name, raw in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(raw)
+            archive.addfile(member, io.BytesIO(raw))
+    return packed.getvalue()
+
+
 def files_of(release: Path) -> dict[str, bytes]:
     return {
         file.relative_to(release).as_posix(): file.read_bytes()
@@ -46,9 +74,9 @@ def files_of(release: Path) -> dict[str, bytes]:
     }
 
 
-def rows_of(release: Path) -> list[Json]:
-    """All rows of a release, by id."""
-    return sorted(_lines(release, "data/*/*.jsonl"), key=lambda row: str(row["id"]))
+def rows_of(release: Path, config: str = "all") -> list[Json]:
+    """All rows of a configuration of a release, by id."""
+    return sorted(_lines(release, f"data/{config}/*.jsonl"), key=lambda row: str(row["id"]))
 
 
 def drops_of(release: Path) -> list[Json]:
@@ -57,7 +85,10 @@ def drops_of(release: Path) -> list[Json]:
 
 def reasons_of(manifest: Json) -> dict[str, int]:
     """How many were dropped for each reason, over all steps."""
-    return {reason: n for step in manifest["steps"] for reason, n in step["dropped"].items()}
+    reasons: Counter[str] = Counter()
+    for step in manifest["steps"]:
+        reasons.update(step["dropped"])
+    return dict(reasons)
 
 
 def _lines(release: Path, pattern: str) -> list[Json]:

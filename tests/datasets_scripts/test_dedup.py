@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +12,8 @@ from datasets_scripts import dedup
 from datasets_scripts.pipeline import Ledger
 from datasets_scripts.spool import Spool
 from tests.datasets_scripts.helpers import conversation
-from ultra.schema import Conversation
+from ultra import jsonl
+from ultra.schema import Conversation, root_id
 
 Result = tuple[list[str], dict[str, str], list[object]]
 Dedup = Callable[[Sequence[Conversation]], Result]
@@ -26,9 +28,10 @@ def deduplicate(tmp_path_factory: pytest.TempPathFactory) -> Dedup:
         ledger = Ledger([dedup.STEP])
         with Spool(folder) as spool:
             for one in conversations:
-                spool.add(dedup.entry(one), one.row())
+                spool.add(dedup.entry(one, root_id(one.messages)), jsonl.dump(one.row()))
             dedup.drop_duplicates(spool, ledger)
-            rows, drops = list(spool.rows()), list(spool.drops())
+            rows = [orjson.loads(line) for _, line in spool.lines("all")]
+            drops = list(spool.drops())
         (account,) = ledger.table()
         assert account["in"] == len(conversations) == len(rows) + len(drops)
         assert sum(account["dropped"].values()) == len(drops)
@@ -53,7 +56,7 @@ def test_of_one_id_the_version_with_most_turns_stays(deduplicate: Dedup) -> None
         "short": "same_id",
         "wordy": "same_id",
     }
-    assert {drop["detail"] for drop in drops} == {"kept x of long"}
+    assert {drop["detail"] for drop in drops} == {"gave way to x of long"}
 
 
 def test_of_one_id_and_as_many_turns_the_most_text_stays(deduplicate: Dedup) -> None:
@@ -62,7 +65,7 @@ def test_of_one_id_and_as_many_turns_the_most_text_stays(deduplicate: Dedup) -> 
     assert rows[0]["messages"][1]["content"] == "a22"
 
 
-def test_of_one_text_the_smallest_id_stays_blanks_evened_out(deduplicate: Dedup) -> None:
+def test_of_one_text_the_smallest_id_stays_whatever_the_blanks(deduplicate: Dedup) -> None:
     spaced = conversation("u1 a2", id="c")
     spaced.messages[0]["content"] = " u1\n"
     same = [conversation("u1 a2", id="b"), conversation("u1 a2", id="a"), spaced]
@@ -81,7 +84,7 @@ def test_a_beginning_gives_way_to_the_longest_continuation(deduplicate: Dedup) -
     assert kept == ["c"]
     assert reasons == {"a": "prefix", "b": "prefix"}
     assert isinstance(drops, list)
-    assert {drop["detail"] for drop in drops} == {"kept c of s"}
+    assert {drop["detail"] for drop in drops} == {"gave way to c of s"}
 
 
 @pytest.mark.parametrize(
@@ -161,4 +164,24 @@ def test_the_report_names_a_conversation_that_was_kept(deduplicate: Dedup) -> No
     kept, _, (_, drops, _) = deduplicate(some)
     assert kept == ["a"]
     assert isinstance(drops, list)
-    assert {drop["detail"] for drop in drops} == {"kept a of s"}
+    assert {drop["detail"] for drop in drops} == {"gave way to a of s"}
+
+
+def test_the_report_names_the_last_of_several_that_gave_way_in_turn(deduplicate: Dedup) -> None:
+    some = [
+        conversation("u1 a2", id="d"),
+        conversation("u1 a2 u3 a4", id="d", source="same id"),  # same_id: "d" of s
+        conversation("u1 a2 u3 a4", id="c"),  # same_text: "d" of same id
+        conversation("u1 a2 u3 a4 u5 a6", id="b"),  # prefix: "c"
+    ]
+    kept, _, (_, drops, _) = deduplicate(some)
+    assert kept == ["b"]
+    assert isinstance(drops, list)
+    assert sorted(drop["reason"] for drop in drops) == ["prefix", "same_id", "same_text"]
+    assert {drop["detail"] for drop in drops} == {"gave way to b of s"}
+
+
+def test_the_longest_is_told_by_turns_and_characters_of_all_roles() -> None:
+    entry = dedup.entry(conversation("s0 u1 a23"), "root")
+    assert entry.counts == (1, 2, 1, 2, 1, 3)
+    assert entry.root == "root"

@@ -28,7 +28,11 @@ def test_what_stands_outside_question_and_answer_is_cut(
     before: str, after: str, doubled_turns: str
 ) -> None:
     step = repair_roles("drop" if doubled_turns == "drop" else "merge")
-    assert step(conversation(before)) == conversation(after)
+    repaired = step(conversation(before))
+    assert isinstance(repaired, Conversation)
+    assert repaired.messages == talk(after)
+    cut = sum(change.endswith("_cut") for change in repaired.changes)
+    assert cut == len(before.split()) - len(after.split()) == len(repaired.changes)
 
 
 @pytest.mark.parametrize(

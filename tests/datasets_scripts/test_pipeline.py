@@ -1,5 +1,7 @@
 """Steps in a row and the account of what they dropped."""
 
+import orjson
+
 from datasets_scripts.pipeline import Drop, Ledger, Step, apply
 from tests.datasets_scripts.helpers import conversation
 from ultra.schema import Conversation
@@ -39,10 +41,10 @@ def test_the_ledger_adds_up_from_step_to_step() -> None:
     ledger.drop("read", "unreadable", 2)
     ledger.drop("read", "broken")
     assert ledger.table() == [
-        {"step": "read", "in": 5, "dropped": {"broken": 1, "unreadable": 2}},
-        {"step": "one", "in": 5, "dropped": {"z": 1}},
-        {"step": "two", "in": 4, "dropped": {"y": 2}},
-        {"step": "three", "in": 2, "dropped": {"y": 1}},
+        {"step": "read", "in": 5, "dropped": {"broken": 1, "unreadable": 2}, "changed": {}},
+        {"step": "one", "in": 5, "dropped": {"z": 1}, "changed": {}},
+        {"step": "two", "in": 4, "dropped": {"y": 2}, "changed": {}},
+        {"step": "three", "in": 2, "dropped": {"y": 1}, "changed": {}},
     ]
     assert sum(sum(step["dropped"].values()) for step in ledger.table()) == 7
 
@@ -52,3 +54,43 @@ def test_reasons_are_listed_by_name_whatever_came_first() -> None:
     for reason in ("b", "c", "a"):
         ledger.drop("read", reason)
     assert list(ledger.table()[0]["dropped"]) == ["a", "b", "c"]
+
+
+def marked(*changes: str) -> Step:
+    def step(given: Conversation) -> Conversation:
+        given.changes.extend(changes)
+        return given
+
+    return step
+
+
+def test_what_a_step_changed_is_counted_under_that_step_and_not_kept() -> None:
+    steps = {"one": marked("b", "a", "b"), "two": renamed, "three": marked("b")}
+    ledger = Ledger(steps)
+    result = apply(steps, conversation("u1"), ledger)
+    assert isinstance(result, Conversation)
+    assert result.changes == []
+    changed = [(row["step"], list(row["changed"].items())) for row in ledger.table()]
+    assert changed == [("one", [("a", 1), ("b", 2)]), ("two", []), ("three", [("b", 1)])]
+
+
+def test_what_was_changed_before_a_drop_still_counts() -> None:
+    steps = {"one": marked("a"), "two": keep_ids("", "odd")}
+    ledger = Ledger(steps)
+    apply(steps, conversation("u1"), ledger)
+    assert [row["changed"] for row in ledger.table()] == [{"a": 1}, {}]
+
+
+def test_ledgers_of_parts_add_up_to_the_one_of_the_whole() -> None:
+    steps = {"one": marked("a"), "two": keep_ids("bce", "z")}
+    whole, merged = Ledger(["read", *steps]), Ledger(["read", *steps, "after"])
+    for part in ("ab", "", "cde"):
+        ledger = Ledger(["read", *steps])
+        for id in part:
+            for one in (ledger, whole):
+                one.enter("read")
+                apply(steps, conversation("u1", id=id), one)
+        table = orjson.loads(orjson.dumps(ledger.table()))  # as it comes from another process
+        merged.merge(table)
+    assert merged.table()[:-1] == whole.table()
+    assert merged.table()[-1] == {"step": "after", "in": 0, "dropped": {}, "changed": {}}

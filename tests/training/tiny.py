@@ -42,8 +42,9 @@ def write_release(path: Path, chats: list[list[Message]], *, demo: bool = False)
     """A release of the corpus ``sharegpt``, all rows in ``all/train``."""
     with release.Writer(path, "sharegpt") as writer:
         for number, messages in enumerate(chats):
-            provenance: dict[str, str | int]
+            provenance: dict[str, str | int | float]
             provenance = {"source": "page", "model": "", "title": "", "views": 0}
+            provenance |= {"language": "", "language_confidence": 0.0}
             writer.add("all", "train", Conversation(f"c{number}", messages, provenance).row())
         writer.finish({"version": "1.0.0", "demo": demo, "steps": []}, CARD)
     return path

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +46,19 @@ class Folders:
     """How often."""
 
 
+@dataclass(frozen=True)
+class Find:
+    """Find a thing.
+
+    In a folder.
+    """
+
+    folder: Path = command.positional("where it may be")
+    name: str = command.positional("what it is called")
+    count: int = 1
+    """How often."""
+
+
 @pytest.fixture
 def recipes(tmp_path: Path) -> Path:
     (tmp_path / "five.yaml").write_text("count: 5\nsize:\n  width: 7\n")
@@ -79,6 +93,28 @@ def test_bare_words_are_the_positional_field() -> None:
     assert command.parse(Folders, ["--count", "2", "a-b", "c"]) == Folders(
         [Path("a-b"), Path("c")], 2
     )
+
+
+@pytest.mark.parametrize(
+    "name", ["b", "12", "null", "1e5", "[", '{"a": 1}', "- b", "a: b", "", "é"]
+)
+def test_single_words_are_taken_in_order_and_as_they_are(name: str) -> None:
+    assert command.parse(Find, ["a", name]) == Find(Path("a"), name)
+    assert command.parse(Find, ["a", "--count", "2", name]) == Find(Path("a"), name, 2)
+
+
+@pytest.mark.parametrize("name", ["-b", "--b-c", "--count", "--config", "--config=c"])
+def test_after_two_dashes_a_word_may_look_like_a_flag(name: str) -> None:
+    assert command.parse(Find, ["--count", "2", "--", "a", name]) == Find(Path("a"), name, 2)
+
+
+@pytest.mark.parametrize(
+    ("argv", "part"),
+    [([], "required: folder, name"), (["a"], "required: name"), (["a", "b", "c"], "c")],
+)
+def test_words_too_few_or_too_many_are_named(argv: list[str], part: str) -> None:
+    with pytest.raises(SettingError, match=part):
+        command.parse(Find, argv)
 
 
 @pytest.mark.parametrize(
@@ -214,3 +250,90 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 1
+
+
+# Several commands in one program.
+
+
+@dataclass
+class Ran:
+    code: int
+    out: str
+    err: str
+    settings: object = None
+
+
+@pytest.fixture
+def group(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Ran]:
+    """Run one of two commands, ``find`` and ``do``, with some words."""
+
+    def run(*argv: str, error: BaseException | None = None) -> Ran:
+        seen: list[object] = []
+
+        def work(settings: object) -> None:
+            seen.append(settings)
+            if error:
+                raise error
+
+        monkeypatch.setattr("sys.argv", ["program", *argv])
+        with pytest.raises(SystemExit) as exit:
+            command.group("some.things", {"find": (Find, work), "do": (Settings, work)})
+        printed = capsys.readouterr()
+        assert isinstance(exit.value.code, int)
+        return Ran(exit.value.code, printed.out, printed.err.strip(), *seen)
+
+    return run
+
+
+def test_the_first_word_names_the_command(group: Callable[..., Ran]) -> None:
+    assert group("find", "a", "b") == Ran(0, "", "", Find(Path("a"), "b"))
+    assert group("do", "--count", "3") == Ran(0, "", "", Settings(count=3))
+
+
+def test_a_command_of_a_group_ends_like_any_other(group: Callable[..., Ran]) -> None:
+    ran = group("find", "a", "b", error=InputError("a: no such folder"))
+    assert (ran.code, ran.out, ran.err) == (2, "", "error: a: no such folder")
+    assert group("do", error=KeyboardInterrupt()).code == 130
+    with pytest.raises(ZeroDivisionError):
+        group("do", error=ZeroDivisionError())
+
+
+@pytest.mark.parametrize(
+    ("argv", "parts"),
+    [
+        ([], ["no command is given, one of: find, do", "--help"]),
+        (["fnid"], ["fnid: no such command", "find, do", "did you mean 'find'?"]),
+        (["--count", "3", "do"], ["--count: no such command", "find, do"]),
+        (["find", "a"], ["required: name"]),
+        (["do", "--cuont", "3"], ["did you mean 'count'?"]),
+    ],
+)
+def test_a_wrong_command_is_named_in_one_line(
+    argv: list[str], parts: list[str], group: Callable[..., Ran]
+) -> None:
+    ran = group(*argv)
+    assert (ran.code, ran.out, ran.settings) == (2, "", None)
+    assert ran.err.startswith("error: ")
+    assert "\n" not in ran.err
+    assert all(part in ran.err for part in parts), ran.err
+
+
+@pytest.mark.parametrize("word", ["--help", "-h"])
+def test_help_lists_the_commands_and_what_they_do(word: str, group: Callable[..., Ran]) -> None:
+    ran = group(word)
+    assert (ran.code, ran.err, ran.settings) == (0, "", None)
+    lines = [" ".join(line.split()) for line in ran.out.splitlines()]
+    assert lines[0] == "usage: python -m some.things {find,do} ..."
+    assert lines.index("find Find a thing.") < lines.index("do Do a thing.")
+    assert "In a folder." not in ran.out
+
+
+def test_each_command_of_a_group_has_its_own_help(group: Callable[..., Ran]) -> None:
+    ran = group("find", "--help")
+    assert (ran.code, ran.err, ran.settings) == (0, "", None)
+    assert ran.out.startswith("usage: python -m some.things find [")
+    assert "folder name" in ran.out
+    shown = " ".join(ran.out.split())
+    assert "folder where it may be (required, type: Path) name what it is called" in shown

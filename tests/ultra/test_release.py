@@ -27,8 +27,15 @@ def row(number: int, *contents: str, title: str = "") -> Row:
         {"role": roles[place % 2], "content": content}
         for place, content in enumerate(contents or (f"Question {number}", "Answer"))
     ]
-    provenance: dict[str, str | int] = {"source": "a.html", "model": "m", "title": title}
-    return Conversation(str(number), messages, provenance | {"views": number}).row()
+    provenance: dict[str, str | int | float] = {
+        "source": "a.html",
+        "model": "m",
+        "title": title,
+        "views": number,
+        "language": "en",
+        "language_confidence": 0.5,
+    }
+    return Conversation(str(number), messages, provenance).row()
 
 
 def build(
@@ -204,19 +211,26 @@ def test_other_rows_have_another_data_digest(tmp_path: Path) -> None:
     assert build_train(tmp_path / "d", row(1))["data_digest"] in digests
 
 
-def test_add_all_splits_by_root_and_counts(tmp_path: Path) -> None:
-    rows = [row(n) for n in range(40)] + [row(99, "Question 1", "Another answer")]
-    with Writer(tmp_path / "r", "sharegpt") as writer:
-        statistics = writer.add_all("all", rows, test_share=0.5)
-        writer.finish({"version": "1.0.0", "steps": []}, CARD)
-    train, test = (
-        list(jsonl.read(tmp_path / "r" / "data" / "all" / f"{split}-00000-of-00001.jsonl"))
-        for split in ("train", "test")
-    )
-    assert sorted(train + test, key=rows.index) == rows
-    assert not {member["root"] for member in train} & {member["root"] for member in test}
-    assert statistics["conversations"] == statistics["user_turns"] == 41
-    assert statistics["assistant_characters"] == 40 * len("Answer") + len("Another answer")
+def test_a_line_that_is_written_is_the_row_that_was_added(tmp_path: Path) -> None:
+    by_row = build_train(tmp_path / "a", row(1))
+    with Writer(tmp_path / "b", "sharegpt") as writer:
+        writer.write("all", "train", release.line_of(row(1), "sharegpt"))
+        by_line = writer.finish({"version": "1.0.0", "steps": []}, CARD)
+    assert by_line == by_row
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"views": None}, "column views is not int"),
+        ({"language_confidence": 1}, "column language_confidence is not float"),
+        ({"extra": ""}, "columns are"),
+        ({"title": "\ud800"}, "cannot be written"),
+    ],
+)
+def test_a_row_that_is_none_of_the_corpus_is_no_line(change: dict[str, Any], what: str) -> None:
+    with pytest.raises(InputError, match=f"row '2'.*{what}"):
+        release.line_of(row(2) | change, "sharegpt")
 
 
 @pytest.mark.parametrize("change", [{"views": None}, {"title": "\ud800"}])

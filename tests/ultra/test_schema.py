@@ -13,7 +13,14 @@ def row(**changes: Any) -> dict[str, Any]:
         {"role": "user", "content": "Hello there"},
         {"role": "assistant", "content": "Hi"},
     ]
-    provenance: dict[str, str | int] = {"source": "a.html", "model": "", "title": "T", "views": 3}
+    provenance: dict[str, str | int | float] = {
+        "source": "a.html",
+        "model": "",
+        "title": "T",
+        "views": 3,
+        "language": "en",
+        "language_confidence": 0.5,
+    }
     return Conversation("1", messages, provenance).row() | changes
 
 
@@ -25,9 +32,8 @@ def test_the_card_declares_the_same_features(corpus: str) -> None:
 @pytest.mark.parametrize("corpus", sorted(schema.PROVENANCE))
 def test_every_declared_column_is_checked(corpus: str) -> None:
     assert list(schema.features(corpus))[:3] == ["id", "root", "messages"]
-    kinds: dict[str, str | int] = {
-        name: "" if dtype == "string" else 0 for name, dtype in schema.PROVENANCE[corpus].items()
-    }
+    empty: dict[str, str | int | float] = {"string": "", "int64": 0, "float64": 0.0}
+    kinds = {name: empty[dtype] for name, dtype in schema.PROVENANCE[corpus].items()}
     schema.check(Conversation("1", row()["messages"], kinds).row(), corpus)
     for name in kinds:
         broken = Conversation("1", row()["messages"], kinds).row() | {name: None}
@@ -54,6 +60,8 @@ def test_a_good_row_passes() -> None:
         {"messages": [{"role": "user", "content": "a", "name": "x"}]},
         {"views": 2**63},
         {"views": -(2**63) - 1},
+        {"language": None},
+        {"language_confidence": 1},
     ],
 )
 def test_a_bad_row_is_refused_by_its_id(changes: dict[str, Any]) -> None:
@@ -100,3 +108,9 @@ def test_a_larger_share_only_moves_rows_to_test() -> None:
     small = {root for root in roots if schema.split_of(root, 0.1) == "test"}
     large = {root for root in roots if schema.split_of(root, 0.2) == "test"}
     assert small < large
+
+
+def test_what_a_step_noted_is_no_part_of_the_row() -> None:
+    one = Conversation("1", row()["messages"], {"source": "a"}, ["repaired"])
+    assert "changes" not in one.row()
+    assert one.row() == Conversation("1", row()["messages"], {"source": "a"}).row()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from selectolax.lexbor import LexborHTMLParser
 
-from datasets_scripts.sharegpt.markdown import MAX_DEPTH, to_markdown
+from datasets_scripts.sharegpt.markdown import to_markdown
 from tests.conftest import SHARED
 
 READER = MarkdownIt("commonmark", {"maxNesting": 10_000}).enable(["table", "strikethrough"])
@@ -151,6 +151,8 @@ def test_inline_code_is_exact(code: str) -> None:
         ("<p>H<sub>2</sub>O <kbd>x</kbd></p>", "H<sub>2</sub>O <kbd>x</kbd>"),
         ('<p><a href="/a b(c)">d</a></p>', "[d](</a b(c)>)"),
         ("<p><a>d</a></p>", "d"),
+        ('<p><a href="?a&amp;amp;b">d</a></p>', "[d](?a&amp;amp;b)"),
+        ('<p><a href="a\\b">d</a></p>', "[d](a\\\\b)"),
         ("<p><strong> a </strong>b</p>", "**a** b"),
         ("<p><b><i>a</i></b></p>", "***a***"),
         ("<p><strong></strong>a</p>", "a"),
@@ -331,26 +333,6 @@ def test_any_rubbish_is_survived(page: str) -> None:
     to_markdown(page)
 
 
-LEVELS = 2000
-
-
-@pytest.mark.parametrize(
-    "tag", ["div", "ul><li", "ol><li", "blockquote", "b", "span", "sub", "a", "p", "pre", "dl><dd"]
-)
-def test_nesting_without_end_keeps_the_text(tag: str) -> None:
-    assert "innermost" in to_markdown(f"<{tag}>" * LEVELS + "innermost")
-
-
-def test_nested_tables_are_survived() -> None:
-    assert "innermost" in to_markdown("<table><tr><td>" * 20 + "innermost")
-
-
-def test_nesting_within_the_limit_keeps_its_structure() -> None:
-    levels = MAX_DEPTH // 4
-    markdown = to_markdown("<ul><li>" * levels + "innermost")
-    assert markdown == "".join("- " for _ in range(levels)) + "innermost"
-
-
 @pytest.mark.parametrize("align", ["char", "middle", "", "LEFT"])
 def test_any_alignment_of_a_cell_is_survived(align: str) -> None:
     page = f'<table><tr><th align="{align}">a</th></tr><tr><td>b</td></tr></table>'
@@ -361,3 +343,117 @@ def test_a_list_takes_another_bullet_only_directly_after_a_list() -> None:
     one = "<ul><li>a</li></ul>"
     assert to_markdown(one + one) == "- a\n\n* a"
     assert to_markdown(one + "then" + one) == "- a\n\nthen\n\n- a"
+
+
+# What other converters of this data get wrong
+
+
+def test_code_without_a_copy_button_swallows_nothing() -> None:
+    bar = BAR.format("python", "<code>a = 1\n</code>")
+    page = f"<pre>{bar}</pre><pre><code>mid\n</code></pre><pre>{bar}</pre><p>end</p>"
+    block = "```python\na = 1\n```"
+    assert to_markdown(page) == f"{block}\n\n```\nmid\n```\n\n{block}\n\nend"
+
+
+def test_empty_lines_between_blocks_come_to_one() -> None:
+    assert to_markdown("<p>a</p>\n\n\n\n<p>b</p>") == "a\n\nb"
+
+
+def test_empty_lines_in_code_stay() -> None:
+    code = "def f():\n    pass\n\n\ndef g():\n    pass\n"
+    page = f"<ol><li>a<pre><code>{code}</code></pre></li><li>b</li></ol>"
+    assert fences(to_markdown(page)) == [("", code)]
+    assert to_markdown(page).endswith("\n2. b")
+
+
+@pytest.mark.parametrize(
+    ("page", "markdown"),
+    [
+        ("1 / 2 cup of flour", "1 / 2 cup of flour"),
+        ('<p><span title="1 > 0">z</span></p>', "z"),
+        ('<p><span data-a="<b>">z</span></p>', "z"),
+        ("<p>a<br>\nb</p>", "a  \nb"),
+        ("<p>a\n<br> b</p>", "a  \nb"),
+        (
+            "<table><tr><td>a<br>\nb</td><td><code>c|d</code></td></tr></table>",
+            "| a<br>b | `c\\|d` |\n| --- | --- |",
+        ),
+        ("<h1>a</h1><h2>b</h2>", "# a\n\n## b"),
+        ("no paragraph<p>then one</p>", "no paragraph\n\nthen one"),
+        ("<p>get_data.php, x_train, 2*3</p>", "get_data.php, x_train, 2\\*3"),
+        ("<p>a &lt;div&gt; and &amp;lt;</p>", "a \\<div> and \\&lt;"),
+        ("<pre><code>```\nx\n```</code></pre>", "````\n```\nx\n```\n````"),
+        ("<blockquote><pre><code>a\n\nb</code></pre></blockquote>", "> ```\n> a\n>\n> b\n> ```"),
+        ('<ul><li>a<ol start="5"><li>b</li></ol></li></ul>', "- a\n\n  5. b"),
+        ("<p>a  <b> b </b>  c</p>", "a **b** c"),
+        ("<p><a href='u'> a </a>b</p>", "[a](u) b"),
+    ],
+)
+def test_what_other_converters_damage(page: str, markdown: str) -> None:
+    assert to_markdown(page) == markdown
+
+
+@pytest.mark.parametrize(
+    ("page", "markdown"),
+    [
+        ("<li>a<hr></li>", "- a\n\n  ---"),  # else a heading
+        ("<li><hr></li>", "- ___"),  # else a rule and no item
+        ("<li>a<ul><li></li></ul></li>", "- a\n\n  -"),  # else a heading
+        ("<li>a<ul><li>b</li></ul>c</li>", "- a\n  - b\n\n  c"),  # else c belongs to b
+        ("<li><blockquote>a</blockquote>b</li>", "- > a\n\n  b"),  # else b belongs to the quote
+        ("<li>a<blockquote>b</blockquote></li>", "- a\n  > b"),
+        ("<li>#a<hr></li>", "- #a\n\n  ---"),
+        ("<li>[x] a</li>", "- \\[x] a"),  # else a task
+        (
+            "<li><blockquote>a</blockquote><table><tr><td>b</td></tr></table></li>",
+            "- > a\n\n  | b |\n  | --- |",  # else the quote's text
+        ),
+    ],
+)
+def test_blocks_of_an_item_stay_apart_where_they_would_merge(page: str, markdown: str) -> None:
+    assert to_markdown(f"<ul>{page}</ul>") == markdown
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "<p>a<b> &gt; * </b>b</p>",
+        "<p><b>a<br><br>b</b></p>",
+        "<p>x<span><b>&quot;a&quot;</b></span>y</p>",
+        "<p><b>a\n</b>b</p>",
+        "<p><b>&nbsp;a&nbsp;</b>b</p>",
+        "<p><i>a<i>b</i></i>c</p>",
+        "<p><span>*</span><span>a</span><span>*</span></p>",
+        "<p>a &lt;<i>b&gt;</i></p>",
+        "<p>&amp;<i>amp;</i></p>",
+        "<p><i>a\\ </i>b</p>",
+        "<p><u>a\\ </u>b</p>",
+        "<p><a href=u>\\[a</a></p>",
+        "<p><a href=u><code>]: a</code></a></p>",
+        "<p>[<code>]: a</code></p>",
+        "<p><b><i>(</i><i>)</i></b></p>",
+        "<p><del>a\n~~~ b</del></p>",
+        "<h3>#</h3>",
+        "<p>| a |<br>:-</p>",
+        "<table><tr><td>\\ <br>a</td></tr></table>",
+        '<ol start="999999999"><li>a</li><li>b</li></ol>',
+    ],
+)
+def test_marks_and_text_do_not_make_other_marks_together(page: str) -> None:
+    seen = LexborHTMLParser(page).body
+    assert seen is not None
+    assert read_back(to_markdown(page)).replace(" ", "") == "".join(seen.text().split())
+
+
+def test_blanks_in_code_in_a_line_are_kept() -> None:
+    assert to_markdown("<h3><code>a  b</code></h3>") == "### `a  b`"
+    assert to_markdown("<p>x <code>a  b</code></p>") == "x `a  b`"
+
+
+@pytest.mark.parametrize("half", [0xD83D, 0xDC00])
+def test_half_a_surrogate_pair_and_nul_are_replaced(half: int) -> None:
+    assert to_markdown(f"<p>a{chr(half)}b\0c</p>") == "a\ufffdb\ufffdc"
+
+
+def test_two_halves_make_a_character() -> None:
+    assert to_markdown("<p>" + chr(0xD83D) + chr(0xDE00) + "</p>") == "\U0001f600"

@@ -10,6 +10,7 @@ from datasets_scripts.pipeline import Drop
 from datasets_scripts.sharegpt.pages import RawConversation
 from datasets_scripts.sharegpt.turns import Era, era, human_text, to_conversation, to_text
 from tests.datasets_scripts.helpers import row
+from ultra import schema
 from ultra.schema import Conversation
 
 ANSWER: dict[Era, str] = {
@@ -128,7 +129,14 @@ def test_answers_become_markdown_and_roles_stay() -> None:
         {"role": "user", "content": "q2"},
         {"role": "assistant", "content": "a **b**"},
     ]
-    assert text.provenance == {"source": "s", "model": "GPT-4", "title": "t", "views": 3}
+    assert text.provenance == {
+        "source": "s",
+        "model": "GPT-4",
+        "title": "t",
+        "views": 3,
+        "language": "",
+        "language_confidence": 0.0,
+    }
 
 
 @given(st.lists(st.text().filter(lambda text: not text.lstrip().lower().startswith("<div"))))
@@ -171,7 +179,6 @@ def test_every_known_side_has_a_role(side: str, role: str) -> None:
         (7, ""),
         (["gpt"], ""),
         ("x" * 100, "x" * 40),
-        ("\ud800", "\N{REPLACEMENT CHARACTER}"),
     ],
 )
 def test_an_unknown_side_drops_the_conversation(side: Any, detail: str) -> None:
@@ -198,15 +205,6 @@ def test_an_item_without_text_drops_the_conversation(item: Any) -> None:
     assert drop == Drop("bad_item", "item 2 is no turn with a text")
 
 
-def test_halves_of_surrogate_pairs_are_replaced() -> None:
-    page = read("a\ud800b \ud83d\ude00", "\udc00")
-    contents = [turn["content"] for turn in page.messages]
-    assert contents == [
-        "a\N{REPLACEMENT CHARACTER}b \N{GRINNING FACE}",
-        "\N{REPLACEMENT CHARACTER}",
-    ]
-
-
 def test_without_an_id_the_text_gives_one() -> None:
     def id_of(*texts: str) -> str:
         result = to_conversation(RawConversation("s", "", row("", *texts)["conversations"]))
@@ -215,3 +213,7 @@ def test_without_an_id_the_text_gives_one() -> None:
 
     assert id_of("q", "r") == id_of("q", "r") != id_of("q", "s")
     assert id_of("q", "r").startswith("text-")
+
+
+def test_a_page_has_all_columns_of_the_corpus_in_their_order() -> None:
+    schema.check(read("q", "r").row(), "sharegpt")
