@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import orjson
-from tabulate import tabulate
-from tqdm import tqdm
 
 from datasets_scripts.pipeline import Drop, Step
 from datasets_scripts.questions import LONG, SHORT, Length, Overlap, Questions
@@ -145,14 +143,15 @@ def check(settings: Settings) -> dict[str, Any]:
     Raises:
         InputError: there is nothing to read, or a row has no messages.
     """
+    from tqdm import tqdm
+
     questions = Questions.load(settings.questions)
     rows = (row for path in settings.paths for row in _conversations(path))
     shown = tqdm(rows, desc="contamination", unit=" conversations", disable=None)
     contamination = account(questions, map(questions.overlaps, shown))
-    print(_suites_table(contamination))
-    worst = _worst_table(questions, contamination)
-    if worst:
-        print(f"\n{worst}")
+    print(_table(*_suites_table(contamination)))
+    if contamination["by_question"]:
+        print("", _table(*_worst_table(questions, contamination)), sep="\n")
     if settings.out is not None:
         with files.atomic(settings.out) as file:
             file.write(orjson.dumps(contamination, option=orjson.OPT_INDENT_2))
@@ -184,7 +183,17 @@ def _is_message(turn: Any) -> bool:
     )
 
 
-def _suites_table(contamination: Mapping[str, Any]) -> str:
+Table = tuple[list[list[Any]], list[str], list[str]]
+"""Rows, headers, and how each column is aligned."""
+
+
+def _table(rows: list[list[Any]], headers: list[str], align: list[str]) -> str:
+    from tabulate import tabulate  # takes 25 ms that a build need not pay
+
+    return str(tabulate(rows, headers, disable_numparse=True, colalign=align))
+
+
+def _suites_table(contamination: Mapping[str, Any]) -> Table:
     suites = contamination["by_suite"].items()
     rows = [
         [name, of["questions"], *of["found"].values(), *of["conversations"].values()]
@@ -195,12 +204,11 @@ def _suites_table(contamination: Mapping[str, Any]) -> str:
     rows.append(["all", asked, *found, *met.values()])
     headers = ["suite", "questions", *(f"found at {n}" for n in _KEYS[LONG])]
     headers += [f"conversations at {n}" for n in _KEYS[LONG]]
-    table = tabulate(rows, headers, disable_numparse=True, colalign=["left"] + ["right"] * 5)
-    return str(table)
+    return rows, headers, ["left"] + ["right"] * 5
 
 
-def _worst_table(questions: Questions, contamination: Mapping[str, Any]) -> str:
-    """The questions that most conversations have, those at 13 words first; "" if there is none."""
+def _worst_table(questions: Questions, contamination: Mapping[str, Any]) -> Table:
+    """The questions that most conversations have, those at 13 words first."""
     texts = {one.name: " ".join(" ".join(one.turns).split())[:60] for one in questions.questions}
     rows = []
     for name, roles in contamination["by_question"].items():
@@ -208,7 +216,7 @@ def _worst_table(questions: Questions, contamination: Mapping[str, Any]) -> str:
         rows.append([name, at["8"], at["13"], ", ".join(roles), texts[name]])
     rows.sort(key=lambda row: (-row[2], -row[1], row[0]))
     headers = ["question", "at 8", "at 13", "said by", "it begins"]
-    return str(tabulate(rows[:_SHOWN], headers, disable_numparse=True)) if rows else ""
+    return rows[:_SHOWN], headers, ["left", "right", "right", "left", "left"]
 
 
 if __name__ == "__main__":
