@@ -54,7 +54,7 @@ class Piece:
 
     key: bytes
     size: int
-    files: tuple[tuple[str, Path | bytes], ...] = ()
+    files: tuple[tuple[str, str | bytes], ...] = ()
     source: str = ""
     rows: dumps.Rows | dumps.Broken | None = None
 
@@ -100,7 +100,7 @@ def require(root: Path) -> None:
 
 def total_size(root: Path) -> int:
     """Bytes of the input, for a progress bar."""
-    return sum(path.stat().st_size for path in _find(root) if path.exists())
+    return sum(os.stat(path).st_size for path in _find(root) if os.path.exists(path))
 
 
 def pieces(root: Path) -> Iterator[Piece]:
@@ -109,17 +109,17 @@ def pieces(root: Path) -> Iterator[Piece]:
     Raises:
         InputError: a file cannot be opened.
     """
-    base = root if root.is_dir() else root.parent
+    start = len(os.path.join(root if root.is_dir() else root.parent, ""))
     batch = _Batch()
     for path in _find(root):
-        source = jsonl.scrub(path.relative_to(base).as_posix())
+        source = jsonl.scrub(path[start:] if path != str(root) else root.name)
         try:
-            state = path.stat()
-            if path != root and _is_small(path.name, state.st_size):
+            state = os.stat(path)
+            if path != str(root) and _is_small(path, state.st_size):
                 identity = f"{source}\0{state.st_size}\0{state.st_mtime_ns}".encode()
                 yield from batch.add(source, path, state.st_size, identity)
             else:
-                with path.open("rb") as file:
+                with open(path, "rb") as file:
                     yield from _stream(file, source, batch)
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror})") from error
@@ -142,17 +142,18 @@ def read_all(root: Path) -> Iterator[Record]:
         yield from read(piece, [])
 
 
-def _find(root: Path) -> Iterator[Path]:
+def _find(root: Path) -> Iterator[str]:
+    """The files of an input. Names, not paths: there may be a million of them."""
     if not root.is_dir():
         if not root.exists():
             raise InputError(f"{root}: no such file or folder")
-        yield root
+        yield str(root)
         return
     for parent, folders, names in os.walk(root):
         folders.sort()
         for name in sorted(names):
             if _NAME.search(name) and not name.startswith("."):
-                yield Path(parent, name)
+                yield os.path.join(parent, name)
 
 
 def _is_small(name: str, size: int) -> bool:
@@ -164,11 +165,11 @@ class _Batch:
     """Small files until they make a piece."""
 
     def __init__(self) -> None:
-        self._files: list[tuple[str, Path | bytes]] = []
+        self._files: list[tuple[str, str | bytes]] = []
         self._size = self._held = 0
         self._state = xxhash.xxh3_128()
 
-    def add(self, source: str, file: Path | bytes, size: int, identity: bytes) -> Iterator[Piece]:
+    def add(self, source: str, file: str | bytes, size: int, identity: bytes) -> Iterator[Piece]:
         self._files.append((source, file))
         self._state.update(identity + b"\0")
         self._size += size
@@ -284,7 +285,7 @@ def _rest(source: str, error: Exception) -> Piece:
     return Piece(xxhash.xxh3_128_digest(f"{source}\0{broken}".encode()), 0, (), source, broken)
 
 
-def _read_file(source: str, file: Path | bytes, ignored: list[str]) -> Iterator[Record]:
+def _read_file(source: str, file: str | bytes, ignored: list[str]) -> Iterator[Record]:
     """A small file: a page, or the rows of a dump."""
     try:
         raw = file if isinstance(file, bytes) else _read_path(file)
@@ -308,8 +309,9 @@ def _read_file(source: str, file: Path | bytes, ignored: list[str]) -> Iterator[
     ignored.append(source)
 
 
-def _read_path(path: Path) -> bytes:
-    with path.open("rb", buffering=0) as file:  # one read, into bytes of the right size
+def _read_path(path: str) -> bytes:
+    # One read, into bytes of the right size.
+    with open(path, "rb", buffering=0) as file:
         return file.read(min(os.fstat(file.fileno()).st_size, LARGE_PAGE)) or b""
 
 
