@@ -6,6 +6,8 @@ RAW ?=
 PAGES ?=
 RELEASE ?= $(OUT)/releases/sharegpt-1.1.0
 ID ?=
+REPO ?=
+FLAGS ?=
 N ?=
 MODEL ?=
 JUDGE ?=
@@ -21,7 +23,7 @@ MODEL_ENV := $(if $(wildcard $(addsuffix /config.json,$(MODEL) $(JUDGE))),.venv/
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build-data sharegpt ultrachat train answers judge leaderboard evaluate demo test check fuzz speed why clean
+.PHONY: help build-data sharegpt ultrachat train answers judge leaderboard evaluate publish demo test check fuzz speed olah why clean
 
 help: ## this menu
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,14 +70,24 @@ check: .venv/train .venv/dev ## ruff and mypy --strict
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
-fuzz: .venv/train .venv/dev ## hostile input to the readers and the converter: 100,000 of each kind
+olah: .venv-olah/installed ## a third-party Hub server for the tests, in an environment of its own
+
+.venv-olah/installed:
+	$(PYTHON) -m venv .venv-olah
+	.venv-olah/bin/python -m pip install --quiet --disable-pip-version-check olah==0.5.4
+	@touch $@
+
+fuzz: .venv/train .venv/dev ## 100,000 hostile answers of each kind for the converter
 	$(PY) -m pytest --hypothesis-profile=fuzz tests/datasets_scripts/sharegpt/test_fuzz.py
 
 speed: .venv/base ## CPU and memory beside named peers, which it installs apart; PAGES=
 	$(PY) -m tests.speed.sharegpt $(if $(PAGES),--pages $(PAGES))
 
+publish: .venv/base ## a release on the Hub: one commit, one tag; RELEASE= REPO=org/name FLAGS=--dry-run
+	$(PY) -m ultra.hub "$(RELEASE)" "$(REPO)" $(FLAGS)
+
 why: .venv/base ## why a conversation is not in a release, or where it is; RELEASE= ID=
-	@$(PY) -m ultra.release why "$(RELEASE)" "$(ID)"
+	@$(PY) -m ultra.release why "$(RELEASE)" -- "$(ID)"
 
 clean: ## remove what the targets made, but not the virtual environment
 	rm -rf "$(OUT)/releases" "$(OUT)/checkpoints" "$(OUT)/results"

@@ -4,13 +4,16 @@ The sentences are in ``patterns/``, in files that ``expressions.py`` reads; a fi
 take the place of those for refusals.
 """
 
+import os
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from datasets_scripts import expressions
 from datasets_scripts.code_spans import mask_code
 from datasets_scripts.pipeline import Drop, Step
+from ultra.command import did_you_mean
+from ultra.errors import InputError
 from ultra.schema import Conversation, Message
 
 Action = Literal["cut", "drop"]
@@ -23,6 +26,12 @@ BANNERS = PATTERNS / "banners.txt"
 _LONGEST_NOTICE = 400
 """Characters: the page's own messages are shorter than this."""
 _DETAIL = 100
+"""Characters of a conversation that a drop shows at most, and of these"""
+_CONTEXT = 20
+"""about so many on each side of what was found."""
+_DIGIT = re.compile(r"\d")
+_WORD = re.compile(r"[\u0e00-\u0eff\u3040-\u9fff]|[^\s\u0e00-\u0eff\u3040-\u9fff]+")
+"""A character of a script that is written without blanks, or what stands between blanks."""
 _CUT = {"error_banner": "cut_at_banner", "refusal": "cut_at_refusal"}
 
 _POLICY_NOTICE = re.compile(
@@ -88,7 +97,7 @@ def interface(action: Action = "cut", patterns: Path = BANNERS) -> Step:
             elif is_page_notice(text):
                 notice = text
             if notice:
-                drop = Drop("error_banner", " ".join(notice.split())[:_DETAIL])
+                drop = Drop("error_banner", excerpt(notice, 0, len(notice)))
                 return _end_before(number, conversation, action, drop)
         return conversation
 
@@ -110,6 +119,18 @@ def is_page_notice(text: str) -> bool:
     return len(text) <= _LONGEST_NOTICE and _POLICY_NOTICE.fullmatch(text) is not None
 
 
+def no_page_notices(conversation: Conversation) -> Conversation:
+    """Step: take out turns of a person that are nothing but the page's notice."""
+    kept = [
+        turn
+        for turn in conversation.messages
+        if turn["role"] != "user" or not is_page_notice(turn["content"])
+    ]
+    conversation.changes += ["page_notice_removed"] * (len(conversation.messages) - len(kept))
+    conversation.messages = kept
+    return conversation
+
+
 def refusals(preset: Preset | Path = "default", action: Action = "cut") -> Step:
     """End a conversation at an answer that refuses, or that says which model it is.
 
@@ -118,13 +139,13 @@ def refusals(preset: Preset | Path = "default", action: Action = "cut") -> Step:
     the conversation.
 
     Raises:
-        InputError: the file of patterns cannot be used.
+        InputError: the file of patterns cannot be used, or there is none and no such preset.
     """
     if preset == "none":
         return lambda conversation: conversation
     if preset == "openchat" or preset == "vicuna":
         return _words_of(PATTERNS / f"{preset}.txt")
-    groups = expressions.load(PATTERNS / "refusals.txt" if preset == "default" else Path(preset))
+    groups = expressions.load(PATTERNS / "refusals.txt" if preset == "default" else _own(preset))
     may_match = expressions.key_finder(groups)
 
     def step(conversation: Conversation) -> Conversation | Drop:
@@ -136,11 +157,21 @@ def refusals(preset: Preset | Path = "default", action: Action = "cut") -> Step:
                 expressions.find(groups, turn["content"]) if turn["role"] == "assistant" else None
             )
             if span is not None:
-                drop = Drop("refusal", _around(turn["content"], *span))
+                drop = Drop("refusal", excerpt(turn["content"], *span))
                 return _end_before(number, conversation, action, drop)
         return conversation
 
     return step
+
+
+def _own(path: Path) -> Path:
+    if os.path.isfile(path):  # noqa: PTH113 - Path's raises for names too long, closed folders
+        return path
+    presets = get_args(Preset)
+    raise InputError(
+        f"refusals: {path}: is no file; give one of patterns, or one of {', '.join(presets)}"
+        f"{did_you_mean(str(path), presets)}"
+    )
 
 
 def _words_of(path: Path) -> Step:
@@ -156,9 +187,9 @@ def _words_of(path: Path) -> Step:
             for word in words:
                 if word in lowered:
                     start = lowered.index(word)
-                    return Drop("refusal", _around(text, start, start + len(word)))
+                    return Drop("refusal", excerpt(text, start, start + len(word)))
             if match := starts.match(text):
-                return Drop("refusal", _around(text, *match.span()))
+                return Drop("refusal", excerpt(text, *match.span()))
         return conversation
 
     return step
@@ -178,9 +209,31 @@ def _end_before(
     return conversation
 
 
-def _around(text: str, start: int, end: int) -> str:
-    """What was found, with a little of what stands around it."""
-    return " ".join(text[max(0, start - 20) : end + 20].split())[:_DETAIL]
+def excerpt(text: str, start: int, end: int) -> str:
+    """What was found, with a little of what stands around it, 1 to 100 characters.
+
+    Half an address could not be told for one, nor a number without what stands before it. So only
+    whole words are shown, of those around it none from the next number on, and no number where the
+    text is cut. Where that leaves nothing, it is ``…``.
+    """
+    end = min(end, start + _DETAIL)
+    first, last = max(0, start - _DETAIL), min(len(text), end + _DETAIL)
+    shown: list[tuple[int, int]] = []
+    for begin, stop in (word.span() for word in _WORD.finditer(text, first, last)):
+        is_cut = (begin == first > 0) or (stop == last < len(text))
+        if is_cut or stop <= start - _CONTEXT or begin >= end + _CONTEXT:
+            continue
+        if _DIGIT.search(text, begin, stop) and (stop <= start or begin >= end):
+            if begin >= end:
+                break
+            shown.clear()
+        else:
+            shown.append((begin, stop))
+    while shown and shown[-1][1] - shown[0][0] > _DETAIL:
+        shown.pop(0 if shown[0][1] <= start else -1)
+    while shown and _DIGIT.search(text, *shown[-1]) and text[shown[-1][1] : last].strip():
+        shown.pop()
+    return " ".join(text[shown[0][0] : shown[-1][1]].split()) if shown else "…"
 
 
 def _last_line(text: str) -> str:

@@ -13,11 +13,11 @@ from typing import Any, Literal
 
 import orjson
 
-from datasets_scripts.pipeline import Drop, Step
+from datasets_scripts.pipeline import Drop
 from datasets_scripts.questions import LONG, SHORT, Length, Overlap, Questions
 from ultra import card, command, files, jsonl, release
 from ultra.errors import InputError
-from ultra.schema import ROLES, Conversation, Message
+from ultra.schema import ROLES, Message
 
 NOT_CHECKED = "not checked"
 """What a card says of a release that was made without a questions file."""
@@ -44,15 +44,6 @@ def drop_of(overlaps: Iterable[Overlap], drop_at: Length) -> Drop | None:
         if one.n >= drop_at:
             return Drop("benchmark_overlap", f"{one.question}: '{one.span}'"[:100])
     return None
-
-
-def step(questions: Questions, drop_at: Length) -> Step:
-    """Step: drop what has ``drop_at`` words in a row in common with a question."""
-
-    def step(conversation: Conversation) -> Conversation | Drop:
-        return drop_of(questions.overlaps(conversation.messages), drop_at) or conversation
-
-    return step
 
 
 def account(questions: Questions, conversations: Iterable[Iterable[Overlap]]) -> dict[str, Any]:
@@ -100,41 +91,39 @@ def account(questions: Questions, conversations: Iterable[Iterable[Overlap]]) ->
     }
 
 
-def drop_overlaps(
-    db: sqlite3.Connection, questions: Questions, drop_at: Literal[0, 8, 13]
-) -> dict[str, Any]:
-    """Account for the overlaps in a spool's table ``kept``, and mark rows that have one to drop.
-
-    ``overlaps`` of a row without a ``reason`` are the :class:`Overlap` values as JSON; ``drop_at``
-    0 marks none.
-    """
-    query = "SELECT number, overlaps FROM kept WHERE reason IS NULL AND overlaps IS NOT NULL"
+def mark_overlaps(db: sqlite3.Connection, drop_at: Literal[0, 8, 13]) -> None:
+    """Mark the rows of a spool's table ``kept`` that have an overlap to drop; 0 marks none."""
     marked: list[tuple[str, str, int]] = []
-
-    def found() -> Iterator[list[Overlap]]:
-        for number, written in db.execute(query):
-            overlaps = [Overlap(**one) for one in orjson.loads(written)]
-            drop = drop_of(overlaps, drop_at) if drop_at else None
-            if drop is not None:
-                marked.append((drop.reason, drop.detail, number))
-            yield overlaps
-
-    contamination = account(questions, found())
+    for number, overlaps in _overlaps(db):
+        drop = drop_of(overlaps, drop_at) if drop_at else None
+        if drop is not None:
+            marked.append((drop.reason, drop.detail, number))
     db.executemany("UPDATE kept SET reason = ?, detail = ? WHERE number = ?", marked)
+
+
+def account_for(db: sqlite3.Connection, questions: Questions) -> dict[str, Any]:
+    """The account of the rows that stay, for a manifest, with a sentence for its card."""
+    contamination = account(questions, (overlaps for _, overlaps in _overlaps(db)))
     return {**contamination, "summary": sentence(contamination)}
 
 
-def sentence(contamination: Mapping[str, Any] | None) -> str:
+def _overlaps(db: sqlite3.Connection) -> Iterator[tuple[int, list[Overlap]]]:
+    """Number and overlaps of the rows that have some and no ``reason`` to go."""
+    query = "SELECT number, overlaps FROM kept WHERE reason IS NULL AND overlaps IS NOT NULL"
+    for number, written in db.execute(query):
+        yield number, [Overlap(**one) for one in orjson.loads(written)]
+
+
+def sentence(contamination: Mapping[str, Any]) -> str:
     """What a card says of it."""
-    if contamination is None:
-        return NOT_CHECKED
     found = [suite["found"] for suite in contamination["by_suite"].values()]
     met, asked = contamination["conversations"], contamination["questions"]
     counts = ", ".join(
-        f"{sum(one[n] for one in found):,} of them in {met[n]:,} conversations at {n} words"
+        f"{sum(one[n] for one in found):,} in {met[n]:,} conversations at {n} words"
         for n in _KEYS[LONG]
     )
-    return f"checked against {asked['count']:,} questions ({asked['file']}): found {counts}"
+    checked = f"checked against {asked['count']:,} questions ({asked['file']})"
+    return f"{checked}; what stays has {counts}"
 
 
 def check(settings: Settings) -> dict[str, Any]:

@@ -45,7 +45,8 @@ _SECRETS = {
 """Others, by a part that is always there; a group is what is secret of it."""
 _PLACEHOLDER = re.compile(r"example|your|xxxx|insert|replace|123456|abcdef", re.IGNORECASE)
 _USERINFO = re.compile(r"://([^\s/:@\"'<>]{0,64}):([^\s/:@\"'<>{}\[\]$*]{1,128})@(?=[\w\[])")
-_ASSIGNED = re.compile(r"[=:]\s{0,2}[\"'`]?([\w+/=~-]{20,}+)(?![.(\[])", re.ASCII)
+_ASSIGNED = re.compile(r"[=:]\s{0,2}[\"'`]?([\w+/=~-]{20,}+)", re.ASCII)
+"""What follows is looked at apart: here it would make each sign of a run of ``=`` a start."""
 _SECRET_NAME = re.compile(
     r"(?:(?:api|access|account|app|auth|client|private)[ _-]?key|token|secret|passw(?:or)?d|pwd)"
     r"[\"'`\])]{0,2}\s{0,2}\Z",
@@ -76,6 +77,8 @@ def find(text: str) -> Iterator[tuple[int, int]]:
             if not _is_stand_in(match[1], match[2]):
                 yield match.span(2)
     for match in _ASSIGNED.finditer(text):
+        if text.startswith((".", "(", "["), match.end()):  # a name, not a value
+            continue
         named = _SECRET_NAME.search(text, max(0, match.start() - 40), match.start())
         if named and _is_random(match[1]):
             yield match.span(1)

@@ -39,24 +39,25 @@ _NOT_PROSE = re.compile(r"`[^`]*`|\b(?:https?://|www\.)\S+|</?[a-zA-Z][^<>]*>")
 _CODE_ENDS = ("{", "}", "):", ");", "/>")
 
 
-def identify(keep: list[str], skip: list[str]) -> Step:
+def identify(keep_languages: list[str], skip_languages: list[str]) -> Step:
     """Note the language of the prose of both sides, and drop conversations in unwanted ones.
 
     Sets ``language``, a code of ISO 639 such as ``en``, or ``""`` where there is only code, digits
     or too little; and ``language_confidence``, 0.0 to 1.0: the model's probability of that
-    language, averaged over the turns by their length. ``keep`` and ``skip`` list such codes; an
-    empty ``keep`` keeps all.
+    language, averaged over the turns by their length. ``keep_languages`` and ``skip_languages``
+    list such codes; an empty ``keep_languages`` keeps all.
 
     Raises:
         SettingError: a code that the model does not know.
     """
     model = _load()
-    _require_known("keep", keep, model)
-    _require_known("skip", skip, model)
+    _require_known("keep_languages", keep_languages, model)
+    _require_known("skip_languages", skip_languages, model)
 
     def step(conversation: Conversation) -> Conversation | Drop:
         language, confidence = _language(conversation.messages, model)
-        if (keep and language not in keep) or language in skip:
+        unwanted = keep_languages and language not in keep_languages
+        if unwanted or language in skip_languages:
             return Drop("language", f"{language or 'untold'} {confidence:.2f}")
         provenance = {
             **conversation.provenance,

@@ -94,11 +94,6 @@ def signature(messages: Sequence[Message]) -> bytes:
     return struct.pack(f"<{PERMUTATIONS}I", *minima)
 
 
-def similarity(one: bytes, two: bytes) -> float:
-    """The estimated Jaccard similarity, 0 to 1, of two conversations by their signatures."""
-    return _most_similar(one, [two])[1]
-
-
 def band_rows(threshold: float) -> int:
     """Values of the signature in a band: the most with which pairs at the threshold still meet.
 

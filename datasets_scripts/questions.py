@@ -12,11 +12,14 @@ common are its template, and belong to none of them; and a whole turn of fewer t
 words is small talk. Paraphrases and translations are not found.
 """
 
+import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
+
+import orjson
 
 from datasets_scripts.words import words
 from ultra import files, jsonl
@@ -38,7 +41,11 @@ _ANCHOR = 5
 _STRIDE = SHORT - _ANCHOR + 1
 """Any eight words in a row hold five that begin at a multiple of this: of a conversation only those
 are looked up, a quarter of all."""
-_TEXTS = ("text", "instruction", "prompt")
+_IDS = ("id", "question_id", "idx")
+_TEXTS = ("text", "instruction", "prompt", "data")
+_WANTED = f"'turns', a list of texts, or one text as {', '.join(map(repr, _TEXTS))}"
+_NAMELESS = frozenset({"question", "questions"})
+"""Names of files that tell nothing: the suite is called as their folder."""
 
 K = TypeVar("K", int, bytes)
 
@@ -85,15 +92,23 @@ class Questions:
 
     @classmethod
     def load(cls, path: Path) -> "Questions":
-        """Read ``{"id", "suite", "turns": [...]}`` lines.
+        """Read ``{"id", "suite", "turns": [...]}``, as JSON Lines or in one JSON array.
 
-        ``question_id`` will do for ``id``, as will the number of the line; one ``text``,
-        ``instruction`` or ``prompt`` for the turns; and the file's name for ``suite``.
+        ``question_id`` or ``idx`` will do for ``id``, as will the number of the row; one ``text``,
+        ``instruction``, ``prompt`` or ``data`` for the turns; and for ``suite`` the file's name,
+        or its folder's if the file is just called questions. Keys may be in any case.
 
         Raises:
-            InputError: a row is no question, two have one name, or there are none.
+            InputError: there is no such file, a row is no question, two have one name, or there
+                are none.
         """
-        questions = [_question(row, path, n) for n, row in enumerate(jsonl.read(path), 1)]
+        if not os.path.isfile(path):  # noqa: PTH113 - Path's raises for names too long
+            raise InputError(
+                f"questions: {path}: is no file; give JSON Lines or a JSON array of questions, "
+                f"each with {_WANTED}"
+            )
+        suite = _suite(path)
+        questions = [_question(row, path, n, suite) for n, row in enumerate(_rows(path), 1)]
         if not questions:
             raise InputError(f"{path}: holds no questions")
         (name, count), *_ = Counter(question.name for question in questions).most_common(1)
@@ -177,12 +192,35 @@ def _hashes(turns: Iterable[Sequence[bytes]], n: int) -> set[int]:
     }
 
 
-def _question(row: Mapping[str, Any], path: Path, number: int) -> Question:
+def _rows(path: Path) -> Iterable[Any]:
+    try:
+        with jsonl.open_binary(path) as file:
+            start = next((line for line in file if line.strip()), b"")
+            if start.lstrip().startswith(b"["):
+                return cast(list[Any], orjson.loads(start + file.read()))
+    except jsonl.BROKEN as error:
+        raise InputError(f"{path}: damaged or breaks off ({error}); get it again") from error
+    except orjson.JSONDecodeError as error:
+        raise InputError(f"{path}: not JSON ({error})") from error
+    return jsonl.read(path)
+
+
+def _suite(path: Path) -> str:
+    name = path.name.removesuffix(".gz").removesuffix(".zst")
+    stem = Path(name).stem
+    return path.resolve().parent.name if stem.casefold() in _NAMELESS else stem
+
+
+def _question(written: Any, path: Path, number: int, default_suite: str) -> Question:
     place = f"{path}: question {number}"
-    id, suite = row.get("id", row.get("question_id", number)), row.get("suite", path.stem)
+    if not isinstance(written, dict):
+        raise InputError(f"{place}: expected a JSON object with {_WANTED}")
+    row = {key.casefold(): value for key, value in written.items()}
+    id = next((row[key] for key in _IDS if key in row), number)
+    suite = row.get("suite", default_suite)
     if not isinstance(id, str | int) or not isinstance(suite, str):
         raise InputError(f"{place}: 'id' must be a text or a number, 'suite' a text")
     turns = row.get("turns", [row[key] for key in _TEXTS if key in row][:1])
     if not isinstance(turns, list) or not turns or not all(isinstance(one, str) for one in turns):
-        raise InputError(f"{place}: has neither 'turns', a list of texts, nor a 'text'")
+        raise InputError(f"{place}: wants {_WANTED}")
     return Question(suite, str(id), tuple(map(jsonl.scrub, turns)))

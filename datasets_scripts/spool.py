@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Self, cast
 
+import orjson
 import xxhash
 
 from datasets_scripts.pipeline import Drop, Ledger
+from datasets_scripts.statistics import SAMPLE, Statistics
 from ultra import release, schema
 from ultra.errors import OutputError
 from ultra.prompts import Prompt
@@ -24,14 +26,12 @@ _TABLES = """
 CREATE TABLE kept (
     number INTEGER PRIMARY KEY, id TEXT, content BLOB, source TEXT, turns INT, length INT,
     line BLOB, root TEXT, configs TEXT, place INT, size INT, signature BLOB, overlaps TEXT,
-    system_turns INT, system_characters INT, user_turns INT, user_characters INT,
-    assistant_turns INT, assistant_characters INT, reason TEXT, winner INT,
-    detail TEXT, step TEXT
+    described TEXT, reason TEXT, winner INT, detail TEXT, step TEXT
 );
 CREATE TABLE prefix (content BLOB, number INT);
 CREATE TABLE dropped (id TEXT, source TEXT, step TEXT, reason TEXT, detail TEXT);
 """
-_INSERT = f"INSERT INTO kept VALUES ({', '.join('?' * 19)}, NULL, NULL, NULL, NULL)"  # noqa: S608
+_INSERT = f"INSERT INTO kept VALUES ({', '.join('?' * 14)}, NULL, NULL, NULL, NULL)"  # noqa: S608
 """``number`` is the order of arrival, which decides nothing. ``reason`` and ``detail`` mark a row
 as dropped in a ``step``; ``winner`` is the row that it gave way to."""
 _REPORT = """
@@ -42,7 +42,6 @@ FROM kept AS one LEFT JOIN kept AS winner ON winner.number = one.winner
 WHERE one.step = ?
 """
 
-_COUNTS = [f"{role}_{what}" for role in schema.ROLES for what in ("turns", "characters")]
 _OF_CONFIG = "WHERE reason IS NULL AND ' ' || configs || ' ' LIKE ?"
 ORDER = "id, content, source, line"
 
@@ -58,14 +57,16 @@ class Entry:
     """xxh3-128 of the whole text, 16 bytes."""
     prefixes: tuple[bytes, ...] = ()
     """The same of the text up to each earlier answer."""
-    counts: tuple[int, ...] = (0,) * 6
-    """Turns and characters of each role, in the order of ``schema.ROLES``."""
+    counts: tuple[int, int] = (0, 0)
+    """Turns and characters."""
     configs: str = "all"
     """The configurations that it is for, between blanks."""
     signature: bytes | None = None
     """MinHash of the text, if near duplicates are looked for."""
     overlaps: str | None = None
     """What it has in common with benchmark questions, if anything: ``Overlap`` values as JSON."""
+    described: str | None = None
+    """What ``statistics.describe`` says of it, if statistics are wanted."""
 
 
 class Spool:
@@ -104,9 +105,9 @@ class Spool:
         kept, prefixes = [], []
         for one, line, place, size in entries:
             self._count += 1
-            length = (sum(one.counts[::2]), sum(one.counts[1::2]))
-            head = (self._count, one.id, one.content, one.source, *length, line, one.root)
-            kept.append((*head, one.configs, place, size, one.signature, one.overlaps, *one.counts))
+            head = (self._count, one.id, one.content, one.source, *one.counts, line, one.root)
+            tail = (one.signature, one.overlaps, one.described)
+            kept.append((*head, one.configs, place, size, *tail))
             prefixes += [(prefix, self._count) for prefix in one.prefixes]
         self.db.executemany(_INSERT, kept)
         self.db.executemany("INSERT INTO prefix VALUES (?, ?)", prefixes)
@@ -139,19 +140,26 @@ class Spool:
 
     def lines(self, config: str) -> Iterator[tuple[str, bytes]]:
         """Root and line of each row still kept for a configuration, by id, then content."""
-        query = f"SELECT root, place, size FROM kept {_OF_CONFIG} ORDER BY {ORDER}"  # noqa: S608
+        return self._lines(config, f"ORDER BY {ORDER}")
+
+    def _lines(self, config: str, chosen: str) -> Iterator[tuple[str, bytes]]:
+        query = f"SELECT root, place, size FROM kept {_OF_CONFIG} {chosen}"  # noqa: S608
         self._rows.flush()
         descriptor = self._rows.fileno()
         for root, place, size in self.db.execute(query, (f"% {config} %",)):
             yield root, os.pread(descriptor, size, place)
 
-    def statistics(self, config: str) -> dict[str, int]:
-        """Conversations, and turns and characters of each role that speaks, in a configuration."""
-        sums = ", ".join(f"sum({name})" for name in _COUNTS)
-        query = f"SELECT count(*), {sums} FROM kept {_OF_CONFIG}"  # noqa: S608
-        (found,) = self.db.execute(query, (f"% {config} %",))
-        named = zip(("conversations", *_COUNTS), found, strict=True)
-        return {name: count for name, count in sorted(named) if count}
+    def statistics(self, config: str, unit: str = "words") -> dict[str, Any]:
+        """The figures of a configuration; empty if nothing in it was described."""
+        found = Statistics(unit)
+        query = f"SELECT described FROM kept {_OF_CONFIG} AND described IS NOT NULL"  # noqa: S608
+        for (described,) in self.db.execute(query, (f"% {config} %",)):
+            found.add(described)
+        # the first half of the hash decides the split, so the second one chooses
+        chosen = f"AND described IS NOT NULL ORDER BY substr(root, 17), {ORDER} LIMIT {SAMPLE}"
+        for _, line in self._lines(config, chosen):
+            found.add_diversity(orjson.loads(line)["messages"])
+        return found.table()
 
     def drops(self) -> Iterator[dict[str, str]]:
         """The drop report, by id, source, step, reason and detail."""
@@ -169,12 +177,13 @@ class Spool:
     ) -> release.Manifest:
         """Write rows and drop report as a release; ``made`` is what its manifest shall say."""
         test_share = made["configuration"]["test_share"]
+        unit = "tokens" if made["configuration"].get("tokenizer") else "words"
         with release.Writer(path, corpus) as writer:
             for dropped in self.drops():
                 writer.drop(dropped)
             statistics = {}
             for config in configs:
-                statistics[config] = self.statistics(config)
+                statistics[config] = self.statistics(config, unit)
                 for root, line in self.lines(config):
                     writer.write(config, schema.split_of(root, test_share), line)
             return writer.finish({**made, "statistics": statistics}, template)
@@ -195,10 +204,6 @@ class Spool:
         return OutputError(f"{self._folder}: cannot be written to ({error}); is the disk full?")
 
 
-def counts(messages: list[schema.Message]) -> tuple[int, ...]:
-    """Turns and characters of each role, for an :class:`Entry`."""
-    found = dict.fromkeys(schema.ROLES, (0, 0))
-    for turn in messages:
-        turns, characters = found[turn["role"]]
-        found[turn["role"]] = (turns + 1, characters + len(turn["content"]))
-    return tuple(count for pair in found.values() for count in pair)
+def counts(messages: list[schema.Message]) -> tuple[int, int]:
+    """Turns and characters, for an :class:`Entry`."""
+    return len(messages), sum(len(turn["content"]) for turn in messages)

@@ -23,7 +23,7 @@ def print_summary(path: Path) -> None:
         for reason, count in step["dropped"].items():
             print(f"  dropped: {reason:<21}{count:>9,}  ({step['step']})")
     for name in manifest["input"].get("ignored", []):
-        print(f"  ignored, no conversations in it: {command.printable(name)}")
+        print(f"  ignored, it does not begin with conversations: {command.printable(name)}")
     print("load it with")
     print(f"  {release.load_line(path, config, next(iter(splits)))}")
     print(path)

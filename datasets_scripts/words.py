@@ -10,7 +10,7 @@ about five words of Chinese, but less than two of Thai.
 import re
 import unicodedata
 
-_UNSPACED = (
+UNSPACED = (
     (0x0E00, 0x0EFF),  # Thai, Lao
     (0x1000, 0x109F),  # Myanmar
     (0x1780, 0x17FF),  # Khmer
@@ -40,7 +40,7 @@ class _Characters(dict[int, str]):
     def __missing__(self, code: int) -> str:
         char = chr(code)
         category = unicodedata.category(char)
-        if any(first <= code <= last for first, last in _UNSPACED) and category[0] in "LMN":
+        if any(first <= code <= last for first, last in UNSPACED) and category[0] in "LMN":
             self[code] = f" {char} "
         elif category[0] in "LMN":
             self[code] = char.casefold()

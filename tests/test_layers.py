@@ -42,7 +42,8 @@ def test_a_layer_imports_only_itself_and_the_floor(path: Path) -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_heavy_packages_are_imported_where_they_are_used(path: Path) -> None:
-    assert not set(imports(path, at_start_only=True)) & HEAVY
+    subject = {"datasets"} if path.name == "builders.py" else set()  # no other module imports it
+    assert not set(imports(path, at_start_only=True)) & (HEAVY - subject)
     if path.relative_to(ROOT).parts[0] != "training" and path.name != "local_chat.py":
         assert not set(imports(path)) & {"torch", "transformers", "accelerate"}
 

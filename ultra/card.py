@@ -1,8 +1,13 @@
 """The card of a release: YAML that tells the Hub and ``load_dataset`` everything, and a body.
 
-All figures come from the manifest; nothing is computed from the rows here.
+All figures come from the manifest; nothing is computed from the rows here. A corpus's ``card.md``
+says the rest: its front matter is the Hub's, but for ``words``, which explain the names of
+``steps``, ``reasons`` and ``changes``; its body has slots for what is made here.
 """
 
+import re
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import yaml
@@ -15,10 +20,14 @@ _DEMO_NOTE = (
     "> **Demo data.** These dialogues were made by the rule-based offline `demo` model, to show "
     "the pipeline at work. They are not for training a real model.\n\n"
 )
+_NAMED_LANGUAGES = 10
+"""Languages in the card's table; the manifest has all."""
+
+Words = Mapping[str, Mapping[str, str]]
 
 
 def render(manifest: dict[str, Any], template: Prompt) -> str:
-    """Fill a corpus's ``card.md`` (its own YAML front matter, then a body with slots).
+    """Fill a corpus's ``card.md``.
 
     Raises:
         InputError: the template has no front matter.
@@ -26,26 +35,44 @@ def render(manifest: dict[str, Any], template: Prompt) -> str:
     parts = template.text.split("---\n", 2)
     if len(parts) != 3 or parts[0]:
         raise InputError(f"{template.name}: starts with no YAML front matter between two '---'")
-    front = yaml.safe_load(parts[1]) | _dataset_yaml(manifest)
+    front = yaml.safe_load(parts[1])
+    words = front.pop("words", {})
+    front |= _languages_yaml(manifest) | _dataset_yaml(manifest)
     if manifest.get("demo"):
         front["tags"] = [*front.get("tags", []), "demo"]
     body = Prompt(template.name, parts[2])
-    figures = {
-        "version": manifest["version"],
-        "demo_note": _DEMO_NOTE if manifest.get("demo") else "",
-        "splits": _splits_table(manifest),
-        "steps": _steps_table(manifest["steps"]),
-        "contamination": _contamination(manifest),
-        "models": _models(manifest.get("models", {})),
-        "default_config": default_config(manifest),
+    title = str(front.get("pretty_name", manifest["corpus"]))
+    slots: dict[str, Callable[[dict[str, Any]], str]] = {
+        "version": lambda manifest: str(manifest["version"]),
+        "demo_note": lambda manifest: _DEMO_NOTE if manifest.get("demo") else "",
+        "splits": _splits,
+        "steps": partial(_steps, words=words),
+        "statistics": _statistics,
+        "languages": _languages,
+        "contamination": _contamination,
+        "models": _models,
+        "default_config": default_config,
+        "load": _load,
+        "citation": partial(_citation, title=title),
     }
-    text = body.fill({slot: figures[slot] for slot in body.slots & set(figures)})
+    text = body.fill({slot: fill(manifest) for slot, fill in slots.items() if slot in body.slots})
     return f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---\n{text}\n"
 
 
 def default_config(manifest: dict[str, Any]) -> str:
     """The configuration that ``load_dataset`` takes when none is named."""
     return "all" if "all" in manifest["splits"] else next(iter(manifest["splits"]))
+
+
+# What the Hub and load_dataset read
+
+
+def _languages_yaml(manifest: dict[str, Any]) -> dict[str, Any]:
+    """The languages of at least one conversation in a hundred, most spoken first."""
+    found = _figures(manifest)
+    told = {code: count for code, count in found.get("languages", {}).items() if code}
+    named = [code for code, count in told.items() if 100 * count >= found["conversations"]]
+    return {"language": named} if named else {}
 
 
 def _dataset_yaml(manifest: dict[str, Any]) -> dict[str, Any]:
@@ -90,35 +117,215 @@ def _size_category(rows: int) -> str:
     return f"{names[power]}<n<{names[power + 1]}"
 
 
-def _splits_table(manifest: dict[str, Any]) -> str:
-    lines = ["| configuration | split | conversations |", "|---|---|---|"]
-    for config, splits in manifest["splits"].items():
-        lines += [f"| {config} | {split} | {size['rows']:,} |" for split, size in splits.items()]
-    return "\n".join(lines)
+# What a person reads: tables of few columns, which stay readable on a telephone
 
 
-def _steps_table(steps: list[dict[str, Any]]) -> str:
-    """What each step saw, kept, dropped and changed, as a Markdown table."""
-    lines = [
-        "| step | in | kept | dropped | reasons | changed |",
-        "|---|---|---|---|---|---|",
-    ]
+def _splits(manifest: dict[str, Any]) -> str:
+    return _table(
+        ["configuration", "split", "conversations"],
+        (
+            [_code(config), split, size["rows"]]
+            for config, splits in manifest["splits"].items()
+            for split, size in splits.items()
+        ),
+        "llr",
+    )
+
+
+def _steps(manifest: dict[str, Any], words: Words) -> str:
+    """What each step does, saw, kept, dropped and changed, and why."""
+    steps, explained = manifest["steps"], words.get("steps", {})
+    names = [step["step"] for step in steps]
+    told = [f"1. **{name}**: {explained[name]}" for name in names if name in explained]
+    flow = []
     for step in steps:
         dropped = sum(step["dropped"].values())
-        cells = [step["step"], *(f"{n:,}" for n in (step["in"], step["in"] - dropped, dropped))]
-        cells += [_counts(step["dropped"]), _counts(step.get("changed", {}))]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        flow.append([step["step"], step["in"], step["in"] - dropped, dropped])
+    parts = ["\n".join(told), _table(["step", "in", "kept", "dropped"], flow)]
+    for what, glossary, title in (
+        ("dropped", "reasons", "What was dropped, and why:"),
+        ("changed", "changes", "What was changed on the way, and how often:"),
+    ):
+        meant = words.get(glossary, {})
+        rows = [
+            [count, f"{step['step']}: {meant.get(name, '')} {_code(name)}".replace("  ", " ")]
+            for step in steps
+            for name, count in step.get(what, {}).items()
+        ]
+        if rows:
+            parts += [title, _table([what, "what"], rows, "rl")]
+    return "\n\n".join(part for part in parts if part)
 
 
-def _counts(counts: dict[str, int]) -> str:
-    return ", ".join(f"{name} {count:,}" for name, count in counts.items())
+def _figures(manifest: dict[str, Any]) -> dict[str, Any]:
+    """The statistics of the default configuration; empty if none were taken."""
+    found: dict[str, Any] = manifest.get("statistics", {}).get(default_config(manifest), {})
+    return found
+
+
+def _statistics(manifest: dict[str, Any]) -> str:
+    """Sums of every configuration, and how the lengths of the default one are spread."""
+    default, found = _code(default_config(manifest)), _figures(manifest)
+    if not found:
+        return "No statistics were taken for this release."
+    total, sampled = found["conversations"], found["sampled"]
+    measured = f"{sampled:,} of the {total:,}" if sampled < total else f"all {total:,}"
+    chosen = ", chosen by hash" if sampled < total else ""
+    mtld = (
+        "MTLD measures lexical diversity (McCarthy and Jarvis, 2010, "
+        "[doi:10.3758/BRM.42.2.381](https://doi.org/10.3758/BRM.42.2.381)): the mean number of "
+        "words over which different ones stay above 0.72 of all. Given is the mean over turns of "
+        f"at least {found['mtld_words']} words; in {default}, those of {measured} conversations"
+        f"{chosen}."
+    )
+    lengths = f"Lengths in {default}:\n\n{_lengths(found)}"
+    return "\n\n".join([_totals(manifest, found), _unit(manifest, found["unit"]), mtld, lengths])
+
+
+def _totals(manifest: dict[str, Any], default: dict[str, Any]) -> str:
+    """What the configurations hold, and below it who said how much in them."""
+    taken = {config: manifest["statistics"].get(config) for config in manifest["splits"]}
+    configs = {_code(config): found for config, found in taken.items() if found}
+    sums = [[name, one["conversations"], one["turns"]["sum"]] for name, one in configs.items()]
+    said = [
+        [f"{what} in {name}", *(_at(found["roles"], role, *keys) for role in default["roles"])]
+        for what, *keys in (
+            ("turns", "turns"),
+            (default["unit"], "length", "sum"),
+            ("characters", "characters"),
+            ("MTLD", "mtld", "mean"),
+        )
+        for name, found in configs.items()
+    ]
+    first = _table(["configuration", "conversations", "turns"], sums, "lrr")
+    return f"{first}\n\n{_table(['', *default['roles']], said)}"
+
+
+def _at(found: Any, *keys: str) -> Any:
+    for key in keys:
+        if key not in found:  # a role that is silent in this configuration, or says little
+            return "\N{EN DASH}"
+        found = found[key]
+    return found
+
+
+def _lengths(found: dict[str, Any]) -> str:
+    spread = {"turns in a conversation": found["turns"]}
+    spread |= {
+        f"{role}: {found['unit']} in a turn": one["length"] for role, one in found["roles"].items()
+    }
+    quantiles = {"5%": "5%", "median": "50%", "95%": "95%", "max": "max"}
+    rows = [[name, *(one[key] for key in quantiles.values())] for name, one in spread.items()]
+    return _table(["", *quantiles], rows)
+
+
+def _unit(manifest: dict[str, Any], unit: str) -> str:
+    tokenizer = manifest.get("configuration", {}).get("tokenizer")
+    if tokenizer:
+        return (
+            f"Tokens are those of the tokenizer {_code(tokenizer['name'])} "
+            f"(`tokenizer.json` with the sha256 `{tokenizer['sha256'][:16]}…`)."
+        )
+    return (
+        f"The {unit} are what stands between blanks; where a script has none, as Chinese, Japanese "
+        "and Thai, each character is one."
+    )
+
+
+def _languages(manifest: dict[str, Any]) -> str:
+    found = _figures(manifest).get("languages", {})
+    if not found:
+        return "Languages were not identified."
+    shown = list(found.items())[:_NAMED_LANGUAGES]
+    rows = [[_code(code) if code else "not told", count] for code, count in shown]
+    rest = len(found) - len(shown)
+    more = f"\n\n{rest:,} more, each with fewer, are in `manifest.json`." if rest else ""
+    return _table(["language", "conversations"], rows) + more
 
 
 def _contamination(manifest: dict[str, Any]) -> str:
     found = manifest.get("contamination", "not checked")
-    return str(found if isinstance(found, str) else found["summary"])
+    if isinstance(found, str):
+        return "Overlap with the questions of benchmark suites was **not checked**."
+    rows = [
+        [_code(suite), one["questions"], one["found"]["8"], one["found"]["13"]]
+        for suite, one in found["by_suite"].items()
+    ]
+    summary = str(found["summary"])
+    return (
+        f"{_text(summary[:1].upper() + summary[1:])}. "
+        "Questions of which 8 or 13 words in a row stand in a conversation:\n\n"
+        + _table(["suite", "questions", "at 8", "at 13"], rows)
+    )
 
 
-def _models(models: dict[str, Any]) -> str:
-    return "\n".join(f"- {job}: `{name}`" for job, name in models.items())
+def _models(manifest: dict[str, Any]) -> str:
+    """Who spoke which part, how it was sampled, and what it was told."""
+    sampling = manifest.get("sampling", {})
+    lines = []
+    for part, name in manifest.get("models", {}).items():
+        settings = sampling.get(part, {}).items()
+        drawn = (f", {setting.replace('_', ' ')} {value}" for setting, value in settings)
+        lines.append(f"- {part}: {_code(name)}{''.join(drawn)}")
+    for name, digest in manifest.get("prompts", {}).items():
+        lines.append(f"- prompt {_code(name)}, sha256 `{digest[:16]}…`")
+    told = "\n".join(lines)
+    if usage := manifest.get("usage"):
+        spent = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in usage.items())
+        told += f"\n\nThe dialogues that were kept took {spent}."
+    return told
+
+
+def _load(manifest: dict[str, Any]) -> str:
+    """The form that is right online and offline.
+
+    ``load_dataset(repository, revision=...)`` ignores the revision when the Hub is out of reach.
+    """
+    version, config = manifest["version"], default_config(manifest)
+    split = next(iter(manifest["splits"][config]))
+    return f"""```python
+from datasets import load_dataset
+from huggingface_hub import snapshot_download
+
+folder = snapshot_download(
+    "ORGANISATION/NAME",  # of this page
+    repo_type="dataset",
+    revision="v{version}",
+)
+dialogs = load_dataset(
+    folder, "{config}", split="{split}"
+)
+```"""
+
+
+def _citation(manifest: dict[str, Any], title: str) -> str:
+    return f"""```bibtex
+@misc{{{manifest["corpus"]}-{manifest["version"]},
+  title   = {{{{{title}}}}},
+  version = {{{manifest["version"]}}},
+  note    = {{sha256 of the data:
+             {manifest["data_digest"]}}}
+}}
+```"""
+
+
+def _table(head: list[str], rows: Iterable[list[Any]], align: str = "") -> str:
+    """A Markdown table; ``align`` has ``l`` or ``r`` for each column, by default one ``l``."""
+    align = align or "l".ljust(len(head), "r")
+    lines = [head, [{"l": "---", "r": "--:"}[side] for side in align]]
+    lines += [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in rows]
+    escaped = ([cell.replace("|", r"\|") for cell in line] for line in lines)  # in code, too
+    return "\n".join(f"| {' | '.join(line)} |" for line in escaped)
+
+
+def _code(text: str) -> str:
+    """A name that somebody chose, as code."""
+    text = "".join(char if char.isprintable() else " " for char in text)
+    fence = "`" * (max(map(len, re.findall("`+", text)), default=0) + 1)
+    blank = " " if "`" in text else ""
+    return f"{fence}{blank}{text.strip() or ' '}{blank}{fence}"
+
+
+def _text(text: str) -> str:
+    """A sentence with names in it that somebody chose, as text."""
+    return re.sub(r"([\\`*_{}\[\]<>#|~&])", r"\\\1", " ".join(text.split()))

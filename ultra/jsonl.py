@@ -18,6 +18,8 @@ BROKEN = (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError)
 """What reading a damaged gzip or zstd file raises."""
 
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+_ZSTD_STEP = 2**10
+"""Bytes that are unpacked at a time: four of them can stand for 128 KiB."""
 
 
 def open_binary(path: Path) -> BinaryIO:
@@ -65,7 +67,7 @@ class _Zstd(io.RawIOBase):
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._frame = zstandard.ZstdDecompressor().decompressobj()
-        self._ready = b""
+        self._ready = memoryview(b"")
 
     def readable(self) -> bool:
         return True
@@ -73,15 +75,15 @@ class _Zstd(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         while not self._ready:
             if self._frame.eof:
-                rest = self._frame.unused_data or self._file.read(2**17)
+                rest = self._frame.unused_data or self._file.read(_ZSTD_STEP)
                 if not rest:
                     return 0
                 self._frame = zstandard.ZstdDecompressor().decompressobj()
             else:
-                rest = self._file.read(2**17)
+                rest = self._file.read(_ZSTD_STEP)
                 if not rest:
                     raise EOFError("the zstd stream breaks off")
-            self._ready = self._frame.decompress(rest)
+            self._ready = memoryview(self._frame.decompress(rest))
         size = min(len(buffer), len(self._ready))
         buffer[:size], self._ready = self._ready[:size], self._ready[size:]
         return size

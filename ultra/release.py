@@ -17,13 +17,16 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 import orjson
 
 from ultra import __version__, card, files, jsonl, schema
 from ultra.errors import InputError, OutputError
 from ultra.prompts import Prompt
+
+if TYPE_CHECKING:
+    from datasets import Dataset, IterableDataset
 
 SHARD_BYTES = 256 * 2**20
 MANIFEST = "manifest.json"
@@ -247,16 +250,25 @@ def verify(path: Path) -> Manifest:
     manifest = read_manifest(path)
     listed = {entry["path"] for entry in manifest["files"]}
     for entry in manifest["files"]:
-        file = path / entry["path"]
-        if not file.is_file():
-            raise InputError(f"{file}: missing from the release; build or download it again")
-        if file.stat().st_size != entry["bytes"] or files.sha256(file) != entry["sha256"]:
-            raise InputError(f"{file}: wrong digest, not what its manifest says; get it again")
+        check_file(path, entry)
     for folder in ("data", "dropped"):
         for file in sorted((path / folder).rglob("*")):
             if file.is_file() and file.relative_to(path).as_posix() not in listed:
                 raise InputError(f"{file}: not listed in the manifest; remove it")
     return manifest
+
+
+def check_file(path: Path, entry: Manifest) -> None:
+    """Check one file of the release at ``path`` against its entry in the manifest.
+
+    Raises:
+        InputError: it is missing or changed.
+    """
+    file = path / entry["path"]
+    if not file.is_file():
+        raise InputError(f"{file}: missing from the release; build or download it again")
+    if file.stat().st_size != entry["bytes"] or files.sha256(file) != entry["sha256"]:
+        raise InputError(f"{file}: wrong digest, not what its manifest says; get it again")
 
 
 def is_built(path: Path, identity: Manifest) -> bool:
@@ -288,6 +300,30 @@ def load_line(path: Path, config: str, split: str = "train") -> str:
     quoted = orjson.dumps(str(path)).decode()
     call = f'load_dataset({quoted}, "{config}", split="{split}")'
     return f"from datasets import load_dataset; dialogs = {call}"
+
+
+def load(
+    name_or_path: str | Path,
+    version: str | None = None,
+    config: str | None = None,
+    split: str = "train",
+    streaming: bool = False,
+) -> "Dataset | IterableDataset":
+    """Load one split of a release, checked against the digests in its manifest.
+
+    Args:
+        name_or_path: a release directory, or a dataset ``org/name`` on the Hub.
+        version: such as ``1.2.0``. The Hub needs one; a directory is held to it.
+        config: by default the one that ``load_dataset`` takes.
+        split: one split of that configuration.
+        streaming: read rows as they are asked for, and check each file when its end is reached.
+
+    Raises:
+        InputError: no such release, version, configuration or split; or a file is damaged.
+    """
+    from ultra import loading
+
+    return loading.load(name_or_path, version, config, split, streaming)
 
 
 if __name__ == "__main__":

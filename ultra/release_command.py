@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import orjson
 
-from ultra import card, command, jsonl, release
+from ultra import card, command, jsonl, release, release_diff
 from ultra.errors import InputError, SettingError
 from ultra.release import MANIFEST, Manifest
 
@@ -56,6 +56,7 @@ def main() -> NoReturn:
         "verify": (Verify, verify),
         "show": (Show, show),
         "why": (Why, why),
+        "diff": (release_diff.Diff, release_diff.diff),
     }
     command.group("ultra.release", commands)
 

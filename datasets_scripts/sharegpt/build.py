@@ -1,15 +1,12 @@
 """Build the ShareGPT corpus: saved pages and dumps in, a release of clean conversations out."""
 
 import shutil
-import sys
 import typing
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Self
-
-from tqdm import tqdm
+from typing import Any, Literal
 
 from datasets_scripts import (
     boilerplate,
@@ -22,12 +19,14 @@ from datasets_scripts import (
     parallel,
     personal_data,
     results,
+    statistics,
 )
 from datasets_scripts.boilerplate import Preset
 from datasets_scripts.pipeline import Drop, Ledger, Step
 from datasets_scripts.questions import Questions
 from datasets_scripts.results import Results
 from datasets_scripts.sharegpt import inputs, turns, work
+from datasets_scripts.sharegpt.account import Account
 from datasets_scripts.sharegpt.inputs import Piece
 from datasets_scripts.sharegpt.work import CORPUS, READ, Worker
 from datasets_scripts.spool import Spool
@@ -62,7 +61,8 @@ class Settings:
     doubled_turns: Literal["drop", "merge"] = "drop"
     """What to do with a conversation in which one side speaks twice in a row."""
     banners: Literal["cut", "drop", "keep"] = "cut"
-    """End a conversation before an error banner of the chat page, drop it, or look for none."""
+    """End a conversation before an error banner of the chat page, or drop it; keep looks for no
+    banner, notice, label or footer of the page."""
     refusals: str = "default"
     """Which refusals and introductions of the model are looked for: default, openchat, vicuna, none
     or a file of patterns."""
@@ -87,6 +87,10 @@ class Settings:
     """Benchmark questions as JSON Lines, to look for overlap with; by default not checked."""
     drop_overlap: Literal[0, 8, 13] = 13
     """Words in a row shared with a question that drop a conversation; 0 only counts them."""
+    statistics: bool = True
+    """Count turns, lengths, languages and lexical diversity for the card."""
+    tokenizer: Path | None = None
+    """A tokenizer.json, or the folder that holds it: lengths in its tokens, by default in words."""
     test_share: float = 0.05
     """Share of conversations, 0 to below 1, that go into the test split."""
 
@@ -95,6 +99,8 @@ class Settings:
             raise SettingError(f"test_share: {self.test_share} is not from 0 to below 1")
         if not 0 <= self.near_duplicates <= 1:
             raise SettingError(f"near_duplicates: {self.near_duplicates} is not from 0 to 1")
+        if self.raw == "":
+            raise SettingError("raw: is empty; name a page, a dump, an archive or a folder")
         if self.workers < 0:
             raise SettingError(f"workers: {self.workers} is below 0")
         wants_language = self.config_name == "en" or self.keep_languages or self.skip_languages
@@ -108,10 +114,11 @@ def steps(settings: Settings) -> dict[str, Step]:
     Raises:
         InputError, SettingError: a file of patterns or a language that cannot be used.
     """
-    chain: dict[str, Step] = {
-        "roles": filters.repair_roles(settings.doubled_turns),
-        "text": turns.to_text,
-    }
+    chain: dict[str, Step] = {}
+    if settings.banners != "keep":
+        chain["page notices"] = boilerplate.no_page_notices
+    chain["roles"] = filters.repair_roles(settings.doubled_turns)
+    chain["text"] = turns.to_text
     if settings.banners != "keep":
         chain["interface"] = boilerplate.interface(settings.banners)
     chain["empty turns"] = filters.no_empty_turn
@@ -144,6 +151,8 @@ def build(settings: Settings) -> Path:
         print(f"no --raw is set: building from the bundled sample in {SAMPLE}")
     root, origin = inputs.fetch(settings.raw) if settings.raw is not None else (SAMPLE, {})
     inputs.require(root)
+    if root.is_dir() and settings.out.resolve().is_relative_to(root.resolve()):
+        raise SettingError(f"out: {settings.out} is inside the input, which it would change")
     path = settings.out / f"{CORPUS}-{VERSION}"
     run = path.with_name(path.name + ".run")
     made: dict[str, Any] = {"version": VERSION, "configuration": _configuration(settings)}
@@ -172,9 +181,12 @@ def _configuration(settings: Settings) -> dict[str, Any]:
     for name in ("raw", "out", "workers", "config_name"):
         del chosen[name]
     chosen["configs"] = _configs(settings)
+    steps(settings)  # a file that cannot be used is better told of by who reads it
     if isinstance(patterns := _patterns(settings), Path):
         chosen["refusals"] = files.sha256(patterns)
-    chosen["questions"] = settings.questions and files.sha256(settings.questions)
+    if settings.questions:
+        chosen["questions"] = Questions.load(settings.questions).digest
+    chosen["tokenizer"] = statistics.identity(settings.tokenizer)
     return chosen
 
 
@@ -188,13 +200,14 @@ def _worker(settings: Settings) -> Worker:
     questions = Questions.load(settings.questions) if settings.questions else None
     redacts = settings.personal_data in ("redact", "drop")
     shown = personal_data.redacted if redacts else str
-    return Worker(steps(settings), questions, settings.near_duplicates > 0, shown)
+    count = statistics.counter(settings.tokenizer) if settings.statistics else None
+    return Worker(steps(settings), questions, settings.near_duplicates > 0, shown, count)
 
 
 def _fill(spool: Spool, found: Results, root: Path, settings: Settings) -> dict[str, Any]:
     """Convert the whole input into the spool; returns the account of it for the manifest."""
     ledger = Ledger([READ, *steps(settings), *_steps_over_all(settings)])
-    account = _Input(root)
+    account = Account(root)
 
     def take(piece: Piece, what: dict[str, Any], place: int) -> None:
         ledger.merge(what["steps"])
@@ -221,19 +234,19 @@ def _fill(spool: Spool, found: Results, root: Path, settings: Settings) -> dict[
 
 def _over_all(spool: Spool, ledger: Ledger, settings: Settings) -> dict[str, Any] | str:
     """The steps that need all conversations at once; returns the account of contamination."""
-    contaminated: dict[str, Any] | str = contamination.NOT_CHECKED
     dedup.drop_duplicates(spool, ledger)
     if settings.near_duplicates:
         near_duplicates.drop_near_duplicates(spool.db, settings.near_duplicates)
         spool.settle(NEAR, ledger)
     if settings.questions:
-        questions = Questions.load(settings.questions)
-        contaminated = contamination.drop_overlaps(spool.db, questions, settings.drop_overlap)
+        contamination.mark_overlaps(spool.db, settings.drop_overlap)
         spool.settle(OVERLAP, ledger)
     if settings.config_name in _OTHERS:
         spool.keep_only(settings.config_name, _OTHERS[settings.config_name])
         spool.settle(CONFIGURATION, ledger)
-    return contaminated
+    if settings.questions:
+        return contamination.account_for(spool.db, Questions.load(settings.questions))
+    return contamination.NOT_CHECKED
 
 
 def _steps_over_all(settings: Settings) -> list[str]:
@@ -249,41 +262,10 @@ def _steps_over_all(settings: Settings) -> list[str]:
 
 def _fingerprint(root: Path) -> dict[str, Any]:
     """The account of an input that is only read."""
-    with _Input(root) as account:
+    with Account(root) as account:
         for piece in inputs.pieces(root):
             account.add(piece.size, Worker({}).look(piece))
     return account.fingerprint()
-
-
-class _Input:
-    """What has been read: a count and a digest that no order changes; and the progress bar."""
-
-    def __init__(self, root: Path) -> None:
-        self.count = self.kept = self._sum = 0
-        self._ignored: list[str] = []
-        shown = sys.stderr.isatty()
-        total = inputs.total_size(root) if shown else None
-        self._bar = tqdm(desc=CORPUS, total=total, unit="B", unit_scale=True, disable=not shown)
-
-    def add(self, size: int, found: dict[str, Any]) -> None:
-        self.count += found["steps"][0]["in"]
-        self.kept += len(found["rows"])
-        self._sum = (self._sum + int(found["digest"], 16)) % 2**128
-        self._ignored += found["ignored"]
-        self._bar.update(size)
-        rate = self.count / max(self._bar.format_dict["elapsed"], 1e-3)
-        share = self.kept / max(self.count, 1)
-        self._bar.set_postfix_str(f"{rate:,.0f} conversations/s, {share:.0%} kept", refresh=False)
-
-    def fingerprint(self) -> dict[str, Any]:
-        ignored = {"ignored": sorted(self._ignored)} if self._ignored else {}
-        return {"conversations": self.count, "xxh3_128": f"{self._sum:032x}", **ignored}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
 
 
 if __name__ == "__main__":

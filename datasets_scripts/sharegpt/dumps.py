@@ -6,6 +6,7 @@ lie inside one. Where no guess does, quotes and brackets are counted, and a bad 
 itself.
 """
 
+import io
 import lzma
 import re
 import tarfile
@@ -20,12 +21,13 @@ from ultra import jsonl
 
 CHUNK = 2**20
 """Bytes of a piece, about; a longer row makes a longer one."""
+LARGE_ROW = 2**26
+"""Bytes of a row, at most: behind one that is larger, nothing of a dump is read."""
 
 DAMAGE = (*jsonl.BROKEN, tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError)
 """What reading a damaged or cut file or archive raises."""
 
 _BOM = b"\xef\xbb\xbf"
-_LOOKAHEAD = 100
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:(")|\\?\Z)|[\[\]{},]', re.DOTALL)
 """A string, whole or running into the end of the text; or what separates values."""
 _END_OF_ROW = re.compile(rb"\]\s*\}\s*,(?=\s*\{)")
@@ -33,6 +35,7 @@ _END_OF_ROW = re.compile(rb"\]\s*\}\s*,(?=\s*\{)")
 _TAIL = 2**18
 _BLOCK = 2**14
 """Bytes that are lost before the damage in a file, at most."""
+_BREAKS_TO_BLANKS = bytes.maketrans(b"\r\n", b"  ")
 
 
 class Rows(NamedTuple):
@@ -65,11 +68,15 @@ def cut(file: BinaryIO, chunk: int = CHUNK) -> Iterator[Rows | Broken]:
     while not reader.buffer and not reader.ended:
         reader.more()
         reader.buffer = reader.buffer.lstrip()
-    if reader.buffer.startswith(b"["):
-        reader.buffer = reader.buffer[1:]
-        yield from _cut_array(reader)
-    elif reader.buffer:
-        yield from _cut_lines(reader)
+    try:
+        if reader.buffer.startswith(b"["):
+            reader.buffer = reader.buffer[1:]
+            yield from _cut_array(reader)
+        elif reader.buffer:
+            yield from _cut_lines(reader)
+    except _TooLargeError:
+        yield _TOO_LARGE
+        return
     if reader.damage:
         yield Broken("truncated", reader.damage)
 
@@ -92,13 +99,15 @@ def rows(piece: Rows) -> Iterator[tuple[Any, bytes]]:
 
 
 def holds_conversations(piece: Rows) -> bool:
-    """Whether the start of a dump has rows with turns in them, or rows too bad to tell."""
-    for number, (value, _) in enumerate(rows(piece)):
-        if value is pages.BAD or pages.items_of(value) is not None:
-            return True
-        if number >= _LOOKAHEAD:
-            break
-    return False
+    """Whether the first piece of a dump has a row with turns, or one too bad to tell."""
+    return any(value is pages.BAD or pages.items_of(value) is not None for value, _ in rows(piece))
+
+
+_TOO_LARGE = Broken("too_large", f"a row of more than {LARGE_ROW // 2**20} MiB")
+
+
+class _TooLargeError(Exception):
+    """A row that is larger than one may be."""
 
 
 class _Reader:
@@ -109,8 +118,15 @@ class _Reader:
         self.buffer, self.ended, self.damage = b"", False, ""
 
     def more(self) -> None:
-        """Read as much again as there is, so that a long row takes few steps."""
-        left, parts, part = max(self.chunk, len(self.buffer)), [self.buffer], b""
+        """Read as much again as there is, so that a long row takes few steps.
+
+        Raises:
+            _TooLargeError: what there is, is more than a row may be.
+        """
+        have = len(self.buffer)
+        if have > LARGE_ROW:
+            raise _TooLargeError
+        left, parts, part = min(max(self.chunk, have), LARGE_ROW + 1 - have), [self.buffer], b""
         try:
             while left > 0 and (part := self.file.read(min(left, _BLOCK))):
                 parts.append(part)
@@ -132,8 +148,8 @@ def _cut_lines(reader: _Reader) -> Iterator[Rows | Broken]:
         reader.more()
     if pages.loads(reader.buffer.partition(b"\n")[0]) is pages.BAD and _is_one_object(reader):
         if not reader.damage:
-            value = b" ".join(reader.buffer.splitlines())  # line breaks in JSON are but blanks
-            yield Rows(value, array=False)
+            # line breaks in JSON are but blanks
+            yield Rows(reader.buffer.translate(_BREAKS_TO_BLANKS), array=False)
         return
     while reader.buffer:
         end = reader.buffer.rfind(b"\n") + 1
@@ -149,12 +165,20 @@ def _cut_lines(reader: _Reader) -> Iterator[Rows | Broken]:
 
 
 def _is_one_object(reader: _Reader) -> bool:
-    """Whether no line is a row. Only a file whose first lines are none is read whole."""
-    while not any(pages.items_of(pages.loads(line)) for line in reader.buffer.splitlines()[1:]):
+    """Whether no line is a row. Only a file whose first lines are none is read on for this."""
+    begin = reader.buffer.find(b"\n") + 1
+    while True:
+        end = len(reader.buffer) if reader.ended else reader.buffer.rfind(b"\n") + 1
+        if any(map(_is_row, io.BytesIO(reader.buffer[begin:end]))):
+            return False
         if reader.ended:
             return True
+        begin = max(begin, end)
         reader.more()
-    return False
+
+
+def _is_row(line: bytes) -> bool:
+    return line.lstrip().startswith(b"{") and bool(pages.items_of(pages.loads(line)))
 
 
 def _cut_array(reader: _Reader) -> Iterator[Rows | Broken]:

@@ -17,6 +17,8 @@ _APART = {*BLOCKS, "li", "td", "th", "tr"}
 
 _CHROME = {"button", "svg", "script", "style", "title", "-comment", "template", "noscript"}
 _MARKS = {"strong": "**", "b": "**", "em": "*", "i": "*", "del": "~~", "s": "~~", "strike": "~~"}
+_MAX_EMPTY = 10
+"""Elements without text that are passed over to find what stands beside a mark."""
 _KEPT_TAGS = {"sub", "sup", "kbd", "mark", "u"}
 
 
@@ -34,7 +36,7 @@ def _inlines(nodes: list[LexborNode], depth: int, marks: tuple[str, ...]) -> str
 def inline(node: LexborNode, tag: str, depth: int, marks: tuple[str, ...]) -> str:
     """Inline Markdown of one node; blocks inside are flattened to their text.
 
-    ``marks`` are those the node stands in already, and ``a`` in a link.
+    ``marks`` are those the node stands in already, ``a`` in a link and ``katex`` in a formula.
     """
     if tag == "-text":
         text = commonmark.escape(node.text_content or "")
@@ -48,8 +50,11 @@ def inline(node: LexborNode, tag: str, depth: int, marks: tuple[str, ...]) -> st
     if depth > MAX_DEPTH:
         return commonmark.escape(_flat(node))
     if tag == "span":
-        formula = katex.inline(node)
-        return formula or _inlines(katex.shown(node), depth + 1, marks)
+        formula = "" if "katex" in marks else katex.inline(node)
+        if formula:
+            return formula
+        inside = (*marks, "katex") if katex.is_formula(node) else marks
+        return _inlines(katex.shown(node), depth + 1, inside)
     if tag == "img":
         alt = commonmark.escape_brackets(commonmark.escape_alone(node.attributes.get("alt") or ""))
         target = commonmark.link_target(node.attributes.get("src") or "")
@@ -84,7 +89,8 @@ def _marked(node: LexborNode, mark: str, inner: str) -> str:
 def _beside(node: LexborNode, after: bool) -> str:
     """The text that stands directly before or after a mark, a blank at the end of a line."""
     here: LexborNode | None = node
-    while here is not None and here.tag not in _APART:
+    passed = 0
+    while here is not None and here.tag not in _APART and passed < _MAX_EMPTY:
         near = here.next if after else here.prev
         if near is None:
             here = here.parent
@@ -94,6 +100,7 @@ def _beside(node: LexborNode, after: bool) -> str:
             return text
         else:
             here = near
+            passed += 1
     return " "
 
 

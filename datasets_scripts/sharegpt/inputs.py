@@ -3,33 +3,38 @@
 A piece is some small files or some rows of a dump. :func:`pieces` hands them out without reading
 more than it must; :func:`read` takes the conversations out of one, in any process. What a file is,
 is found by looking: an archive or a compressed file by its first bytes, a page by ``<`` or by its
-name, else a dump.
+name, else a dump. A name in a folder that cannot be read is a drop; what is no file, like a pipe,
+and a file of something else are listed.
 """
 
 import io
 import os
 import re
+import stat
 import tarfile
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Self, cast
+from urllib.parse import unquote
 
 import xxhash
 
-from datasets_scripts.sharegpt import dumps, pages
+from datasets_scripts.sharegpt import dumps, folders, pages
+from datasets_scripts.sharegpt.folders import Found
 from datasets_scripts.sharegpt.pages import RawConversation, Unreadable
 from ultra import jsonl
 from ultra.errors import InputError
 
 _PAGE = re.compile(r"\.html?(\.gz|\.zst)?$", re.IGNORECASE)
-_NAME = re.compile(r"\.(html?|jsonl?|zip|tar|tgz)(\.gz|\.zst)?$", re.IGNORECASE)
 _PACKED = re.compile(r"\.(zip|tar|tgz|gz|zst)$", re.IGNORECASE)
 _ARCHIVE = re.compile(r"\.(zip|tar|tgz)(\.gz|\.zst)?$", re.IGNORECASE)
 _ZIP = (b"PK\3\4", b"PK\5\6")
+_MARKUP = re.compile(rb"(\xef\xbb\xbf)?\s*<")
 _HUB = re.compile(
-    r"hf://datasets/(?P<repository>[^/@]+/[^/@]+)(@(?P<revision>[^/]+))?(/(?P<path>.*))?"
+    r"hf://datasets/(?P<repository>[^/@]+/[^/@]+)"
+    r"(@(?P<revision>refs/pr/\d+|refs/convert/\w+|[^/]+))?(/(?P<path>.*))?"
 )
 
 FILES = 64
@@ -62,7 +67,8 @@ class Piece:
 def fetch(address: str) -> tuple[Path, dict[str, str]]:
     """The input as a path, and for the manifest where it is from if it is on the Hub.
 
-    ``hf://datasets/org/name@revision/path`` is downloaded into the Hub's cache.
+    ``hf://datasets/org/name@revision/path`` is downloaded into the Hub's cache. A slash in a
+    revision is written ``%2F``, except in those that the Hub makes itself, such as ``refs/pr/1``.
 
     Raises:
         InputError: the Hub has no such files, or cannot be reached.
@@ -72,7 +78,8 @@ def fetch(address: str) -> tuple[Path, dict[str, str]]:
     found = _HUB.fullmatch(address)
     if found is None:
         raise InputError(f"{address}: not of the form hf://datasets/org/name@revision/path")
-    repository, revision, inside = found["repository"], found["revision"], found["path"] or ""
+    repository, inside = found["repository"], found["path"] or ""
+    revision = unquote(found["revision"]) if found["revision"] else None
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
@@ -92,7 +99,7 @@ def require(root: Path) -> None:
     """Hold an input to have something to read in it.
 
     Raises:
-        InputError: it is not there, or holds no file that could be a page or a dump.
+        InputError: it cannot be read, or holds no file that could be a page or a dump.
     """
     if next(_find(root), None) is None:
         raise InputError(f"{root}: holds no .html, .json or .jsonl file and no archive of them")
@@ -100,29 +107,26 @@ def require(root: Path) -> None:
 
 def total_size(root: Path) -> int:
     """Bytes of the input, for a progress bar."""
-    return sum(os.stat(path).st_size for path in _find(root) if os.path.exists(path))
+    states = (found.state for found in _find(root))
+    return sum(state.st_size for state in states if not isinstance(state, str))
 
 
 def pieces(root: Path) -> Iterator[Piece]:
     """Cut the input into pieces, in an order that only its names decide.
 
     Raises:
-        InputError: a file cannot be opened.
+        InputError: the input cannot be read, or goes while it is read.
     """
-    start = len(os.path.join(root if root.is_dir() else root.parent, ""))
     batch = _Batch()
-    for path in _find(root):
-        source = jsonl.scrub(path[start:] if path != str(root) else root.name)
-        try:
-            state = os.stat(path)
-            if path != str(root) and _is_small(path, state.st_size):
-                identity = f"{source}\0{state.st_size}\0{state.st_mtime_ns}".encode()
-                yield from batch.add(source, path, state.st_size, identity)
-            else:
-                with open(path, "rb") as file:
-                    yield from _stream(file, source, batch)
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    for found in _find(root):
+        if isinstance(found.state, str):
+            yield _broken(found.source, dumps.Broken("unreadable", found.state))
+        elif not stat.S_ISREG(found.state.st_mode):
+            yield _ignored(found.source)
+        elif found.path != str(root) and _is_small(found.path, found.state.st_size):
+            yield from batch.add(found.source, found.path, found.state.st_size, _identity(found))
+        else:
+            yield from _opened(found, root, batch)
     yield from batch.flush()
 
 
@@ -142,23 +146,19 @@ def read_all(root: Path) -> Iterator[Record]:
         yield from read(piece, [])
 
 
-def _find(root: Path) -> Iterator[str]:
-    """The files of an input. Names, not paths: there may be a million of them."""
-    if not root.is_dir():
-        if not root.exists():
-            raise InputError(f"{root}: no such file or folder")
-        yield str(root)
-        return
-    for parent, folders, names in os.walk(root):
-        folders.sort()
-        for name in sorted(names):
-            if _NAME.search(name) and not name.startswith("."):
-                yield os.path.join(parent, name)
+_find = folders.find
 
 
 def _is_small(name: str, size: int) -> bool:
     """Whether a process may read it whole: any page, and what is small as it is."""
     return bool(_PAGE.search(name)) or (size <= SMALL and not _PACKED.search(name))
+
+
+def _identity(found: Found) -> bytes:
+    """Whatever changes with the bytes of a file, or with who may read them."""
+    state = cast(os.stat_result, found.state)
+    times = f"{state.st_mtime_ns}\0{state.st_ctime_ns}"
+    return f"{found.source}\0{state.st_size}\0{times}".encode()
 
 
 class _Batch:
@@ -182,6 +182,18 @@ class _Batch:
             yield Piece(self._state.digest(), self._size, tuple(self._files))
         self._files, self._size, self._held = [], 0, 0
         self._state.reset()
+
+
+def _opened(found: Found, root: Path, batch: _Batch) -> Iterator[Piece]:
+    """The pieces of a file that is not handed out whole."""
+    try:
+        with open(found.path, "rb") as file:
+            yield from _stream(file, found.source, batch)
+    except OSError as error:
+        if isinstance(error, PermissionError) and found.path != str(root):
+            yield _broken(found.source, dumps.Broken("unreadable", str(error.strerror)))
+            return
+        raise InputError(f"{found.path}: cannot be read ({error.strerror})") from error
 
 
 def _stream(raw: io.BufferedReader, source: str, batch: _Batch) -> Iterator[Piece]:
@@ -217,7 +229,8 @@ def _members(raw: io.BufferedReader, source: str, batch: _Batch) -> Iterator[Pie
 def _zip_members(raw: io.BufferedReader, source: str, batch: _Batch) -> Iterator[Piece]:
     try:
         archive = zipfile.ZipFile(raw)
-    except (zipfile.BadZipFile, ValueError) as error:  # ValueError: a name is no UTF-8
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+        # NotImplementedError: of a later version of zip; ValueError: a name is no UTF-8
         yield _rest(source, error)
         return
     with archive:
@@ -226,7 +239,7 @@ def _zip_members(raw: io.BufferedReader, source: str, batch: _Batch) -> Iterator
             try:
                 with archive.open(entry) as member:
                     yield from _member(cast(BinaryIO, member), inside, batch)
-            except (*dumps.DAMAGE, RuntimeError, OSError) as error:
+            except (*dumps.DAMAGE, RuntimeError, OSError, UnicodeDecodeError) as error:
                 # RuntimeError is what zipfile raises for a member with a password
                 yield _rest(inside, error)
 
@@ -248,7 +261,9 @@ class _Header(tarfile.TarInfo):
 def _is_wanted(name: str) -> bool:
     """Whether a file inside an archive is a page or a dump. Archives in archives are not opened."""
     base = PurePosixPath(name).name
-    return bool(_NAME.search(base)) and not base.startswith(".") and not _ARCHIVE.search(base)
+    return (
+        bool(folders.NAME.search(base)) and not base.startswith(".") and not _ARCHIVE.search(base)
+    )
 
 
 def _member(file: BinaryIO, source: str, batch: _Batch) -> Iterator[Piece]:
@@ -263,7 +278,7 @@ def _member(file: BinaryIO, source: str, batch: _Batch) -> Iterator[Piece]:
 
 
 def _content(opened: io.BufferedReader, source: str, batch: _Batch) -> Iterator[Piece]:
-    if _PAGE.search(source) or opened.peek(64).lstrip().startswith(b"<"):
+    if _PAGE.search(source) or _MARKUP.match(opened.peek(64)):
         page = _read(opened)
         yield from batch.add(source, page, 0, source.encode() + xxhash.xxh3_128_digest(page))
         return
@@ -276,12 +291,18 @@ def _content(opened: io.BufferedReader, source: str, batch: _Batch) -> Iterator[
             return
         yield Piece(key.digest(), 0, (), source, rows)
     if number < 0:  # blank
-        yield Piece(xxhash.xxh3_128_digest(source.encode()), 0, (), source)
+        yield _ignored(source)
+
+
+def _ignored(source: str) -> Piece:
+    return Piece(xxhash.xxh3_128_digest(source.encode()), 0, (), source)
 
 
 def _rest(source: str, error: Exception) -> Piece:
-    broken = dumps.Broken("truncated", f"the file breaks off ({error})")
-    source = jsonl.scrub(source)
+    return _broken(jsonl.scrub(source), dumps.Broken("truncated", f"the file breaks off ({error})"))
+
+
+def _broken(source: str, broken: dumps.Broken) -> Piece:
     return Piece(xxhash.xxh3_128_digest(f"{source}\0{broken}".encode()), 0, (), source, broken)
 
 
@@ -294,9 +315,12 @@ def _read_file(source: str, file: str | bytes, ignored: list[str]) -> Iterator[R
     except jsonl.BROKEN as error:
         yield pages.unreadable(source, "truncated", str(error))
         return
+    except PermissionError as error:
+        yield pages.unreadable(source, "unreadable", str(error.strerror))
+        return
     except OSError as error:
         raise InputError(f"{file!s}: cannot be read ({error.strerror})") from error
-    if _PAGE.search(source) or raw[:64].lstrip().startswith(b"<"):
+    if _PAGE.search(source) or _MARKUP.match(raw[:64]):
         yield pages.read_page(source, raw)
         return
     for number, rows in enumerate(dumps.cut(io.BytesIO(raw))):

@@ -23,7 +23,8 @@ _PIECES = dict.fromkeys(map(ord, "⎝⎜⎠⎟⎣⎢⎦⎥⎧⎩⎪⎫⎭"), "")
 
 def display(node: LexborNode) -> str:
     """The TeX of a formula by itself; nothing if the node is none, or its TeX is lost."""
-    tex = _tex(node) if "katex-display" in _classes(node) else ""
+    classes = _classes(node)
+    tex = _tex(node, classes) if "katex-display" in classes else ""
     return re.sub(r"\n\s*\n", "\n", tex)  # an empty line would end the formula
 
 
@@ -32,15 +33,20 @@ def inline(node: LexborNode) -> str:
     classes = _classes(node)
     if "katex" not in classes and "katex-display" not in classes:
         return ""
-    tex = " ".join(_tex(node).splitlines())
+    tex = " ".join(_tex(node, classes).splitlines())
     dollars = "$$" if "katex-display" in classes else "$"
     return f"{dollars}{tex}{dollars}" if tex else ""
+
+
+def is_formula(node: LexborNode) -> bool:
+    """Whether KaTeX drew it."""
+    return "katex" in _classes(node)
 
 
 def shown(node: LexborNode) -> list[LexborNode]:
     """The children of a ``span``; of a formula, only what a reader of the page sees."""
     children = siblings(node.first_child)
-    if "katex" in _classes(node):
+    if is_formula(node):
         seen = [child for child in children if "katex-html" in _classes(child)]
         return seen or children
     return children
@@ -50,12 +56,26 @@ def _classes(node: LexborNode) -> list[str]:
     return (node.attributes.get("class") or "").split()
 
 
-def _tex(formula: LexborNode) -> str:
-    annotation = formula.css_first("annotation")
-    if annotation is not None:
-        return annotation.text().strip()
-    hidden, seen = formula.css_first(".katex-mathml"), formula.css_first(".katex-html")
-    return recover(hidden.text(), seen.text()) if hidden is not None and seen is not None else ""
+def _tex(node: LexborNode, classes: list[str]) -> str:
+    """The TeX where KaTeX puts it, and nowhere deeper: formulas in formulas are no formulas."""
+    formula = node if "katex" in classes else _child(node, "katex")
+    hidden = _child(formula, "katex-mathml")
+    if formula is None or hidden is None:
+        return ""
+    here: LexborNode | None = hidden
+    for tag in ("math", "semantics", "annotation"):
+        children = siblings(here.first_child) if here is not None else []
+        here = next((child for child in children if child.tag == tag), None)
+    if here is not None:
+        return here.text().strip()
+    seen = _child(formula, "katex-html")
+    return recover(hidden.text(), seen.text()) if seen is not None else ""
+
+
+def _child(node: LexborNode | None, name: str) -> LexborNode | None:
+    """The first child of a class."""
+    children = siblings(node.first_child) if node is not None else []
+    return next((child for child in children if name in _classes(child)), None)
 
 
 def recover(hidden: str, seen: str) -> str:

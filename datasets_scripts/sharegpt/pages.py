@@ -61,7 +61,7 @@ def read_page(source: str, page: bytes) -> RawConversation | Unreadable:
         return Unreadable(source, "", Drop(_not_text(page) or "broken_json"), digest)
     properties = _dig(data, "props", "pageProps")
     content = _dig(properties, "content")
-    id = _text(_dig(properties, "id"))
+    id = id_of(properties)
     items = items_of(content)
     if items is None:
         return Unreadable(source, id, Drop("no_content"), digest)
@@ -72,7 +72,7 @@ def read_page(source: str, page: bytes) -> RawConversation | Unreadable:
 
 def read_record(source: str, value: Any) -> RawConversation | Unreadable:
     """Take the conversation out of a row of a dump: the value that :func:`loads` read."""
-    id = _text(_dig(value, "id"))
+    id = id_of(value)
     items = items_of(value)
     if items is None:
         return Unreadable(source, id, Drop("no_content"), _digest(source, _shown(value)))
@@ -84,7 +84,7 @@ def read_record(source: str, value: Any) -> RawConversation | Unreadable:
 
 def bad_record(source: str, raw: bytes) -> Unreadable:
     """A row of a dump that is no JSON."""
-    start = raw[:60].decode("utf-8", "replace")
+    start = raw[:200].decode("utf-8", "replace")
     drop = Drop(_not_text(raw) or "broken_json", start)
     return Unreadable(source, "", drop, _digest(source, raw))
 
@@ -112,6 +112,12 @@ def items_of(value: Any) -> list[Any] | None:
     """The turns of a page's content or of a row of a dump, or None if there are none."""
     found = _dig(value, "items") or _dig(value, "conversations")
     return found if isinstance(found, list) else None
+
+
+def id_of(value: Any) -> str:
+    """The id of a page or row, which may be a number, or "" if there is none."""
+    id = _dig(value, "id")
+    return str(id) if type(id) is int else _text(id)
 
 
 def _digest(source: str, raw: bytes | str) -> int:

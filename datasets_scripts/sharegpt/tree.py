@@ -2,10 +2,11 @@
 
 HTML's rules are quadratic: at each start of a block a parser looks through all open elements, at
 each start of a paragraph it repeats all marks left open, and it compares all attributes of a tag.
-Answers nest a dozen elements, so only markup of thousands of tags is looked at before it is parsed.
+Answers nest a dozen elements, so only markup of a thousand tags is looked at before it is parsed.
 """
 
 import re
+from collections import Counter
 
 from selectolax.lexbor import LexborDocumentOptions, LexborHTMLParser, LexborNode
 
@@ -13,58 +14,72 @@ MAX_DEPTH = 150
 """Levels. Elements nested deeper keep their text and lose their structure: room for 100 lists or
 quotes in each other, in the page's own wrappers, with paragraphs and marks inside."""
 
-_MAX_OPEN = 500
+_MAX_OPEN = 300
 """Elements open at once in markup of many tags; a level may take several, as of a table."""
 
-_FEW = 5_000
-"""Tags. The worst markup of so many costs a parser some hundredths of a second."""
+_FEW = 1_000
+"""Tags. The worst markup of so many, or of five times as many characters, is cheap."""
 
-_MAX_REPEATS = 3_000_000
+_LONG = 15_000
+"""Characters. A shorter tag has too few attributes to cost much."""
+
+_MAX_REPEATS = 200_000
 """Marks a parser might repeat; more, and all marks are made void."""
 
-_LOADED = re.compile(r"""(<[a-zA-Z][^\s/<>]*)(?:[^<>"']|"[^"]*"|'[^']*'){5000,}+""")
-"""A tag with room for thousands of attributes, each of which is compared with all the others."""
+_MAX_ATTRIBUTES = 200
+
+_ATTRIBUTE = r"""[\s/]*+=?[^\s/>=]++(?:\s*+=\s*+(?:"[^"]*+"|'[^']*+'|[^\s>"'][^\s>]*+)?+)?+|=++"""
+_LOADED = re.compile(
+    rf"""(</?[a-zA-Z][^\s/>]*+(?:{_ATTRIBUTE}){{0,{_MAX_ATTRIBUTES}}}+)(?:{_ATTRIBUTE})*+"""
+)
+"""A tag, and what it has of attributes beyond those: each is compared with all before it."""
 
 _TAG = re.compile(r"<(/?)([a-zA-Z][^\s/>]*)")
 _VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "wbr"}
-_CLOSED_BY_THE_NEXT = {"p", "li", "td", "th", "tr", "dt", "dd", "tbody", "thead", "tfoot", "option"}
+_CLOSED_BY_THE_NEXT = {"p", "li", "td", "th", "tr", "tbody", "thead", "tfoot", "option"}
 _OFTEN_EMPTY = {"path", "rect", "circle", "line", "polyline", "polygon", "use"}  # of pictures
 _FLAT = _VOID | _CLOSED_BY_THE_NEXT | _OFTEN_EMPTY
 _MARKS = {"a", "b", "big", "code", "em", "font", "i", "nobr", "s"}
 _MARKS |= {"small", "strike", "strong", "tt", "u"}
+_MARK = re.compile(rf"</?(?:{'|'.join(_MARKS)})(?=[\s/>])", re.IGNORECASE)
+_NOTHING = "</wbr"
+"""The start of a tag that opens and closes nothing, in a picture too."""
 
 
 def _shallow(html: str) -> str:
     """The same markup, with the tags made void that nest too deep to be parsed in linear time."""
-    if len(html) < 3 * _FEW:
+    if len(html) >= _LONG:
+        html = _LOADED.sub(r"\1", html)
+    if len(html) < 5 * _FEW or html.count("<") < _FEW:
         return html
-    html = _LOADED.sub(r"\1", html)
-    if html.count("<") < _FEW:
-        return html
-    open_elements = open_marks = most_marks = starts = 0
+    open_elements = Counter[str]()
+    depth = flat = open_marks = most_marks = starts = 0
 
     def bounded(tag: re.Match[str]) -> str:
-        nonlocal open_elements, open_marks, most_marks, starts
+        nonlocal depth, flat, open_marks, most_marks, starts
         end, name = tag[1], tag[2].lower()
-        step = -1 if end else 1
         starts += not end
-        if name in _MARKS:
-            open_marks = max(open_marks + step, 0)
-            most_marks = max(most_marks, open_marks)
-        if name in _FLAT:
+        drawing = open_elements["svg"] or open_elements["math"]
+        if not drawing:
+            flat = 0
+        if name in _FLAT:  # in a drawing even these nest
+            flat += bool(drawing)
+            return _NOTHING if flat > _MAX_OPEN else tag[0]
+        if end and not open_elements[name]:  # closes nothing
             return tag[0]
-        deep = max(open_elements, open_elements + step) > _MAX_OPEN
-        open_elements = max(open_elements + step, 0)
-        return f"<{end}wbr" if deep else tag[0]
+        step = -1 if end else 1
+        deep = max(depth, depth + step) > _MAX_OPEN
+        open_elements[name] += step
+        depth += step
+        if name in _MARKS:
+            open_marks += step
+            most_marks = max(most_marks, open_marks)
+        return _NOTHING if deep else tag[0]
 
     html = _TAG.sub(bounded, html)
     if most_marks * starts > _MAX_REPEATS:
-        html = _TAG.sub(_void_mark, html)
+        html = _MARK.sub(_NOTHING, html)
     return html
-
-
-def _void_mark(tag: re.Match[str]) -> str:
-    return f"<{tag[1]}wbr" if tag[2].lower() in _MARKS else tag[0]
 
 
 def parse(html: str) -> list[LexborNode]:

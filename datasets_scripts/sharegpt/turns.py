@@ -1,14 +1,15 @@
 """From a page's items to messages: roles, and the text of each turn as it was meant.
 
 A human turn is plain text and is never parsed as HTML. What the page did to it depends on the era,
-told by the first answer's markup: pages from 2023-03-12 on passed every value through an HTML
-sanitiser, so their human text holds entities; earlier ones hold it raw.
+told by the markup of the first answer: pages from 2023-03-12 on passed every value through an HTML
+sanitiser, so their human text holds entities; earlier ones hold it raw. Dumps that others cleaned
+hold answers as Markdown; if one of these begins with a tag, that is text.
 """
 
 import re
 from typing import Literal
 
-from datasets_scripts.boilerplate import is_page_notice
+from datasets_scripts import boilerplate, expressions
 from datasets_scripts.pipeline import Drop
 from datasets_scripts.sharegpt.markdown import to_markdown
 from datasets_scripts.sharegpt.pages import RawConversation
@@ -34,18 +35,17 @@ _COUNTER = re.compile(
     re.VERBOSE,
 )
 """The page's regenerate counter before a human turn: on its own line, or glued to the text."""
+_BANNERS = "|".join(group.expression for group in expressions.load(boilerplate.BANNERS))
+_NO_ANSWER = re.compile(rf"[!*_>\s]{{0,4}}+(?:(?>{_BANNERS})[\s.*_]*+){{0,4}}+", re.IGNORECASE)
+"""The page's error banners, which stood as text between answers in HTML, and nothing at all."""
 _ENTITIES = (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&amp;", "&"))
 """What the sanitiser wrote for characters of the text; ``&amp;`` last, so that each is undone once.
 Any other entity was typed."""
 
 
 def to_conversation(raw: RawConversation) -> Conversation | Drop:
-    """Name the roles; contents are still as the page had them.
-
-    The page's notice about its content policy, saved as if a person had said it, is left out.
-    """
+    """Name the roles; contents are still as the page had them."""
     messages: list[Message] = []
-    changes: list[str] = []
     for number, item in enumerate(raw.items, 1):
         if not isinstance(item, dict) or not isinstance(item.get("value"), str):
             return Drop("bad_item", f"item {number} is no turn with a text")
@@ -53,10 +53,7 @@ def to_conversation(raw: RawConversation) -> Conversation | Drop:
         role = _ROLES.get(side.lower()) if isinstance(side, str) else None
         if role is None:
             return Drop("unknown_role", side[:40] if isinstance(side, str) else "")
-        if role == "user" and is_page_notice(item["value"]):
-            changes.append("page_notice_removed")
-        else:
-            messages.append({"role": role, "content": item["value"]})
+        messages.append({"role": role, "content": item["value"]})
     id = raw.id or f"text-{jsonl.digest(messages)[:16]}"
     provenance: dict[str, str | int | float] = {
         "source": raw.source,
@@ -66,30 +63,45 @@ def to_conversation(raw: RawConversation) -> Conversation | Drop:
         "language": "",
         "language_confidence": 0.0,
     }
-    return Conversation(id, messages, provenance, changes)
+    return Conversation(id, messages, provenance)
 
 
 def era(messages: list[Message]) -> Era:
-    """Which page wrote this: ``raw`` or ``sanitized`` HTML, or a dump of plain text."""
+    """Which page wrote this: ``raw`` or ``sanitized`` HTML, or a dump of plain text.
+
+    The first answer tells; an error banner is none.
+    """
     for turn in messages:
-        start = turn["content"].lstrip()[:5].lower()
-        if turn["role"] == "assistant" and start.startswith("<div"):
-            return "sanitized" if start == "<div>" else "raw"
+        if turn["role"] != "assistant":
+            continue
+        if _is_html(turn["content"]):
+            return "sanitized" if turn["content"].lstrip()[4:5] == ">" else "raw"
+        if not _NO_ANSWER.fullmatch(turn["content"].strip().replace("\u2019", "'")):
+            return "text"
     return "text"
 
 
+def _is_html(answer: str) -> bool:
+    return answer.lstrip()[:4].lower() == "<div"
+
+
 def to_text(conversation: Conversation) -> Conversation:
-    """Step: answers from HTML to Markdown, human turns to the text that was typed."""
+    """Step: answers from HTML to Markdown, other turns to the text that was typed.
+
+    An answer that is text among others in HTML stays as it is.
+    """
     kind = era(conversation.messages)
     messages: list[Message] = []
     for turn in conversation.messages:
         role, content = turn["role"], turn["content"]
-        if role == "assistant":
-            content = to_markdown(content) if kind != "text" else content
-        else:
+        if role == "user":
             content = human_text(content, kind)
-            if _COUNTER.match(turn["content"]) and len(content) < len(turn["content"]):
+            if _after_counter(turn["content"]):
                 conversation.changes.append("counter_removed")
+        elif role == "system":
+            content = _unescaped(content, kind)
+        elif kind != "text" and _is_html(content):
+            content = to_markdown(content)
         messages.append({"role": role, "content": content})
     conversation.messages = messages
     return conversation
@@ -97,9 +109,18 @@ def to_text(conversation: Conversation) -> Conversation:
 
 def human_text(text: str, kind: Era) -> str:
     """What the person typed: without the page's counter, entities undone where it made them."""
+    return _unescaped(text[_after_counter(text) :], kind)
+
+
+def _after_counter(text: str) -> int:
+    """Where the text begins behind the page's counter; 0 without one."""
     counter = _COUNTER.match(text)
     if counter and 1 <= int(counter[1]) <= int(counter[2]) and int(counter[2]) >= 2:
-        text = text[counter.end() :]
+        return counter.end()
+    return 0
+
+
+def _unescaped(text: str, kind: Era) -> str:
     if kind == "sanitized" and "&" in text:
         for entity, character in _ENTITIES:
             text = text.replace(entity, character)

@@ -1,12 +1,13 @@
 """What a process does with a piece of the input: read, convert, clean, and describe its rows."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import orjson
 import xxhash
 
-from datasets_scripts import dedup, near_duplicates, pipeline
+from datasets_scripts import dedup, near_duplicates, pipeline, statistics
 from datasets_scripts.pipeline import Drop, Ledger, Step
 from datasets_scripts.questions import Questions
 from datasets_scripts.results import Result
@@ -14,6 +15,7 @@ from datasets_scripts.sharegpt import inputs, turns
 from datasets_scripts.sharegpt.inputs import Piece, Record
 from datasets_scripts.sharegpt.pages import Unreadable
 from datasets_scripts.spool import Entry
+from datasets_scripts.statistics import Count
 from ultra import release
 from ultra.schema import Conversation
 
@@ -24,10 +26,17 @@ GPT4 = {"Model: GPT-4", "GPT-4"}
 week before 22 March 2023."""
 
 
+_DETAIL = 120
+"""Characters of what was seen that the drop report shows."""
+_PIECE = re.compile(r"([A-Za-z0-9]{7})_[0-9]+")
+"""The id that FastChat gave a piece of a page's conversation: the pieces share the page's root."""
+
+
 class Worker:
     """Steps made once in a process, for all pieces that it works on.
 
-    ``shown`` is what becomes of the words of a conversation in the drop report.
+    ``shown`` is what becomes of the words of a conversation in the drop report; ``count`` is what
+    lengths are counted in, if statistics are wanted.
     """
 
     def __init__(
@@ -36,8 +45,9 @@ class Worker:
         questions: Questions | None = None,
         near_duplicates: bool = False,
         shown: Callable[[str], str] = str,
+        count: Count | None = None,
     ) -> None:
-        self.steps, self.questions, self.shown = steps, questions, shown
+        self.steps, self.questions, self.shown, self.count = steps, questions, shown, count
         self.near_duplicates = near_duplicates
 
     def __call__(self, piece: Piece) -> Result:
@@ -56,7 +66,8 @@ class Worker:
                 lines.append(line)
             else:
                 id, step, drop = result
-                drops.append((id, record.source, step, drop.reason, self.shown(drop.detail)))
+                detail = self.shown(drop.detail)[:_DETAIL]  # an address cut in two is not found
+                drops.append((id, record.source, step, drop.reason, detail))
         found = {
             "steps": ledger.table(),
             "dropped": drops,
@@ -86,12 +97,17 @@ class Worker:
 
     def _describe(self, conversation: Conversation) -> tuple[Entry, bytes]:
         row = conversation.row()
+        if piece := _PIECE.fullmatch(conversation.id):
+            row["root"] = xxhash.xxh3_128_hexdigest(piece[1].encode())
         entry = dedup.entry(conversation, row["root"])
         entry.configs = " ".join(_configs(conversation.provenance))
         if self.near_duplicates:
             entry.signature = near_duplicates.signature(conversation.messages)
         if self.questions and (found := self.questions.overlaps(conversation.messages)):
             entry.overlaps = orjson.dumps(found).decode()
+        if self.count:
+            language = str(row["language"]) if "language" in self.steps else None
+            entry.described = statistics.describe(conversation.messages, language, self.count)
         return entry, release.line_of(row, CORPUS)
 
 
@@ -117,6 +133,7 @@ def _packed(entry: Entry, line: bytes) -> list[Any]:
         entry.configs,
         entry.signature and entry.signature.hex(),
         entry.overlaps,
+        entry.described,
     ]
 
 
@@ -124,7 +141,7 @@ def placed(rows: list[list[Any]], place: int) -> Iterator[tuple[Entry, bytes, in
     """The rows that a piece found, with the place of each line in the file of results."""
     fromhex = bytes.fromhex
     for line, size, id, source, *rest in rows:
-        root, content, prefixes, counts, configs, signature, overlaps = rest
+        root, content, prefixes, counts, configs, signature, *written = rest
         entry = Entry(
             id,
             source,
@@ -134,7 +151,7 @@ def placed(rows: list[list[Any]], place: int) -> Iterator[tuple[Entry, bytes, in
             counts,
             configs,
             signature and fromhex(signature),
-            overlaps,
+            *written,
         )
         yield entry, fromhex(line), place, size
         place += size

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +10,7 @@ from typing import Any, Literal
 import xxhash
 from tqdm import tqdm
 
+from datasets_scripts import language, statistics
 from datasets_scripts.pipeline import Drop, Ledger
 from datasets_scripts.spool import Entry, Spool, counts
 from datasets_scripts.summary import print_summary
@@ -60,6 +61,8 @@ class Settings:
     """Sampling of the assistant."""
     concurrency: int = 16
     """Dialogues held at the same time."""
+    tokenizer: Path | None = None
+    """A tokenizer.json, or the folder that holds it: lengths in its tokens, by default in words."""
     test_share: float = 0.05
     """Share of openings, 0 to below 1, whose dialogues go into the test split."""
 
@@ -124,6 +127,7 @@ def _identity(settings: Settings, lines: list[openings.Opening], cast: Cast) -> 
             "n": settings.n or len(lines),
             "seed": settings.seed,
             "rounds": [settings.min_rounds, settings.max_rounds],
+            "tokenizer": statistics.identity(settings.tokenizer),
             "test_share": settings.test_share,
         },
         "input": {
@@ -171,7 +175,7 @@ async def _simulate_all(
     settings: Settings, lines: list[openings.Opening], cast: Cast, spool: Spool
 ) -> dict[str, Any]:
     """Hold all dialogues, some at a time, without a barrier between them."""
-    ledger, usage = Ledger([STEP]), Counter[str]()
+    ledger, usage, describe = Ledger([STEP]), Counter[str](), _describer(settings)
     total = settings.n or len(lines)
     with tqdm(desc=CORPUS, total=total, unit=" dialogues", disable=None) as bar:
 
@@ -183,7 +187,7 @@ async def _simulate_all(
                 spool.drop(_id(plan), plan.opening.source, STEP, result)
             else:
                 usage.update(result.usage)
-                _keep(plan, result, spool)
+                _keep(plan, result, spool, describe)
             bar.update()
 
         await pool.for_each(_plans(settings, lines), work, settings.concurrency)
@@ -194,7 +198,21 @@ def _id(plan: Plan) -> str:
     return f"{plan.opening.sector}-{plan.index:08d}"
 
 
-def _keep(plan: Plan, held: Dialogue, spool: Spool) -> None:
+def _describer(settings: Settings) -> Callable[[Conversation], str]:
+    """What describes a dialogue for the statistics, its language as it was found included."""
+    count, identify = statistics.counter(settings.tokenizer), language.identify([], [])
+
+    def describe(conversation: Conversation) -> str:
+        identified = identify(conversation)
+        told = identified.provenance["language"] if isinstance(identified, Conversation) else ""
+        return statistics.describe(conversation.messages, str(told), count)
+
+    return describe
+
+
+def _keep(
+    plan: Plan, held: Dialogue, spool: Spool, describe: Callable[[Conversation], str]
+) -> None:
     provenance: dict[str, str | int | float] = {
         "source": plan.opening.source,
         "model": held.model,
@@ -208,6 +226,7 @@ def _keep(plan: Plan, held: Dialogue, spool: Spool) -> None:
     content = xxhash.xxh3_128_digest(jsonl.dump(held.messages))
     root, found = schema.root_id(held.messages), counts(held.messages)
     entry = Entry(conversation.id, plan.opening.source, root, content, counts=found)
+    entry.described = describe(conversation)
     spool.add(entry, release.line_of(conversation.row(), CORPUS))
 
 

@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datasets_scripts.boilerplate import interface, is_page_notice, refusals
+from datasets_scripts.boilerplate import (
+    excerpt,
+    interface,
+    is_page_notice,
+    no_page_notices,
+    refusals,
+)
 from datasets_scripts.code_spans import mask_code
 from datasets_scripts.pipeline import Drop
 from ultra.errors import InputError
@@ -384,10 +390,73 @@ def test_a_file_of_patterns_that_cannot_be_used_names_the_line(
 
 def test_a_file_of_patterns_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"absent\.txt: cannot be read"):
-        refusals(tmp_path / "absent.txt")
+        interface("cut", tmp_path / "absent.txt")
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9\n")
     with pytest.raises(InputError, match=r"latin\.txt: cannot be read"):
         interface("cut", tmp_path / "latin.txt")
+
+
+@pytest.mark.parametrize("name", ["absent/opnchat", "a\0", "x" * 999, "."])
+def test_what_is_neither_a_preset_nor_a_file_is_told_of_both(name: str) -> None:
+    with pytest.raises(InputError, match="no file; give one of patterns, or one of default, open"):
+        refusals(Path(name))
+
+
+def test_the_nearest_preset_is_named() -> None:
+    with pytest.raises(InputError, match=r"opnchat: .*did you mean 'openchat'\?"):
+        refusals(Path("opnchat"))
+
+
+@pytest.mark.parametrize(
+    ("text", "found", "shown"),
+    [
+        (f"{'w ' * 60}Ask me. I am an AI. {'w ' * 60}", "I am an AI.", "I am an AI."),
+        ("I am an AI at john.doe.the.longest.of.all@mail.com", "I am an AI", "mail.com"),
+        (f"{'x' * 300} I am an AI {'y' * 300}", "I am an AI", "I am an AI"),
+        (f"{'x' * 300}openai", "openai", "…"),
+        (f"{'x' * 300}@web.de, I am an AI. john.doe@{'y' * 99}.com", "I am", "I am an AI."),
+        ("Call +1 415 867 5309, I am an AI, +1 415 867 5309", "I am an AI", "I am an AI,"),
+        (f"my phone, {'v' * 20} 9876543211, I am an AI", "I am", "I am an AI"),
+        (f"I am an AI {'z' * 70} +1 415 867 5309 ok", "I am", "I am an AI"),
+        ("作" * 300 + "我是AI" + "者" * 300, "我是AI", "作我是AI者"),
+    ],
+)
+def test_a_report_shows_whole_words_and_no_part_of_a_number(
+    text: str, found: str, shown: str
+) -> None:
+    start = text.index(found)
+    detail = excerpt(text, start, start + len(found))
+    assert shown in detail
+    assert 0 < len(detail) <= 100
+    tokens = {token.strip(",") for token in text.split()} | {"…"}
+    assert text.startswith("作") or {token.strip(",") for token in detail.split()} <= tokens | {""}
+    assert not set("0123456789") & set(detail)
+
+
+@given(st.text(alphabet="ab1@. \n中\0", max_size=400), st.data())
+def test_whatever_is_found_a_short_piece_of_the_text_is_shown(
+    text: str, data: st.DataObject
+) -> None:
+    start = data.draw(st.integers(0, len(text)))
+    detail = excerpt(text, start, data.draw(st.integers(start, len(text))))
+    assert 0 < len(detail) <= 100
+    assert detail == "…" or detail in " ".join(text.split())
+
+
+def test_a_long_address_is_whole_in_what_a_drop_shows() -> None:
+    address = "john.doe.the.longest.of.all@mail.com"
+    answer = f"I'm sorry, I cannot write to {address}, OpenAI to {address}. {'w ' * 99}"
+    for step in (REFUSE, refusals("vicuna")):
+        result = step(talk("1", answer))
+        assert isinstance(result, Drop)
+        assert result.detail.count("john") == result.detail.count(address) > 0
+
+
+def test_a_banner_is_shown_by_whole_words() -> None:
+    banner = "An error occurred. If this issue persists please contact us through our help center "
+    drop = interface("drop")(talk("1", banner + "at help.openai.com."))
+    assert isinstance(drop, Drop)
+    assert drop.detail == banner + "at"
 
 
 @pytest.mark.parametrize("answer", lines_of(BANNERS))
@@ -433,6 +502,20 @@ POLICY = (
 def test_a_notice_of_the_page_is_told_from_a_question(text: str, notice: bool) -> None:
     assert is_page_notice(text) is notice
     assert isinstance(CLEAN(talk(text, "Let me see.")), Drop) is notice
+
+
+def test_notices_of_the_page_are_taken_out_of_what_a_person_said() -> None:
+    given = talk(POLICY, "1", POLICY, POLICY, f"Why? {POLICY}")
+    given.changes = ["earlier"]
+    result = no_page_notices(given)
+    assert contents_of(result) == ["1", POLICY, f"Why? {POLICY}"]
+    assert result.changes == ["earlier", "page_notice_removed", "page_notice_removed"]
+
+
+def test_a_conversation_without_notices_stays() -> None:
+    given = talk("1", "one")
+    assert no_page_notices(given) is given
+    assert (contents_of(given), given.changes) == (["1", "one"], [])
 
 
 def test_a_person_may_paste_an_error_of_the_page() -> None:

@@ -1,13 +1,13 @@
 """Contamination: the step, the account of a release, and the command."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 import pytest
 
 from datasets_scripts import contamination
-from datasets_scripts.contamination import Settings, account, check, sentence, step
+from datasets_scripts.contamination import Settings, account, check, drop_of, sentence
 from datasets_scripts.pipeline import Drop
 from datasets_scripts.questions import Overlap, Question, Questions
 from ultra import command
@@ -29,11 +29,15 @@ def conversation(user: str, assistant: str = "No idea.") -> Conversation:
     return Conversation("x", messages, {})
 
 
+def drop(one: Conversation, n: Literal[8, 13]) -> Drop | None:
+    return drop_of(ASKED.overlaps(one.messages), n)
+
+
 def test_the_step_drops_at_the_length_it_is_told() -> None:
     eight = conversation("Tell me how far would a garden snail travel in winter")
     whole = conversation("Hello", f"Somebody asked: {SNAIL}!")
-    assert step(ASKED, 13)(eight) is eight
-    at_8, at_13 = step(ASKED, 8)(eight), step(ASKED, 13)(whole)
+    assert drop(eight, 13) is None
+    at_8, at_13 = drop(eight, 8), drop(whole, 13)
     assert at_8 == Drop("benchmark_overlap", "b/1: 'how far would a garden snail travel in'")
     assert isinstance(at_13, Drop)
     assert at_13.detail.startswith("b/1: 'how far would a garden snail travel in a night if")
@@ -42,7 +46,7 @@ def test_the_step_drops_at_the_length_it_is_told() -> None:
 
 def test_a_conversation_of_its_own_words_is_kept_as_it_is() -> None:
     own = conversation("Why do kettles whistle?")
-    assert step(ASKED, 8)(own) is own
+    assert drop(own, 8) is None
 
 
 def test_the_account_counts_questions_conversations_and_roles() -> None:
@@ -81,12 +85,11 @@ def test_the_account_does_not_depend_on_the_order_of_conversations() -> None:
     assert orjson.dumps(account(ASKED, found)) == orjson.dumps(account(ASKED, found[::-1]))
 
 
-def test_a_card_says_what_was_found_or_that_nobody_looked() -> None:
-    assert sentence(None) == "not checked"
+def test_a_card_says_what_was_found() -> None:
     told = sentence(account(ASKED, [[Overlap("a/1", 8, "user", "")]]))
     assert told == (
-        "checked against 2 questions (asked.jsonl): found 1 of them in 1 conversations at 8 words, "
-        "0 of them in 0 conversations at 13 words"
+        "checked against 2 questions (asked.jsonl); what stays has 1 in 1 conversations at "
+        "8 words, 0 in 0 conversations at 13 words"
     )
 
 

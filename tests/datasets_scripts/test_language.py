@@ -169,9 +169,13 @@ def test_a_drop_names_the_language_and_how_sure_it_is() -> None:
 @pytest.mark.parametrize(
     ("keep", "skip", "message"),
     [
-        (["en", "xq"], [], "keep: the language model knows no 'xq'"),
-        ([], ["EN"], "skip: the language model knows no 'EN'; did you mean 'en'?"),
-        (["zh-Hant"], [], "keep: the language model knows no 'zh-Hant'; did you mean 'zh'?"),
+        (["en", "xq"], [], "keep_languages: the language model knows no 'xq'"),
+        ([], ["EN"], "skip_languages: the language model knows no 'EN'; did you mean 'en'?"),
+        (
+            ["zh-Hant"],
+            [],
+            "keep_languages: the language model knows no 'zh-Hant'; did you mean 'zh'?",
+        ),
     ],
 )
 def test_a_code_that_the_model_does_not_know_is_an_error_that_names_the_nearest(

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datasets_scripts import near_duplicates
-from datasets_scripts.near_duplicates import drop_near_duplicates, signature, similarity
+from datasets_scripts.near_duplicates import drop_near_duplicates, signature
 from ultra.schema import Message
 
 TABLE = """
@@ -21,6 +21,10 @@ CREATE TABLE kept (
 )
 """
 Talk = tuple[str, list[Message]]
+
+
+def similarity(one: bytes, two: bytes) -> float:
+    return near_duplicates._most_similar(one, [two])[1]
 
 
 def talk(*texts: str) -> list[Message]:

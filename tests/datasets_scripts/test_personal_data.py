@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from datasets_scripts import personal_data
 from datasets_scripts.personal_data import Action, protect
 from datasets_scripts.pipeline import Drop
 from ultra.schema import Conversation, Message
@@ -35,6 +36,11 @@ EMAILS = [
     "⟦a@b.io⟧,⟦c@d.ai⟧;⟦e@f.org⟧",
     "Пишите на ⟦ivan.petrov@yandex.ru⟧!",
     "user ⟦x1@mail.example.info⟧ signed up",
+    "Schreib an ⟦jürgen.müller@web.de⟧, oder ⟦info@bücher-müller.de⟧.",
+    "⟦josé@gmail.com⟧ und ⟦Ørsted+x@mail.dk⟧",
+    "⟦ju\u0308rgen@web.de⟧, ⟦zoe\u0308@web.de⟧",
+    "почта ⟦анна.п@почта.рф⟧",
+    "⟦小明@163.com⟧, 请发邮件到⟦li@163.com⟧",
 ]
 PHONES = [
     "Call me at ⟦(415) 867-5309⟧ tonight",
@@ -313,9 +319,36 @@ def test_a_password_in_an_address_is_taken_and_its_host_is_no_mail_address() -> 
         ),
     ],
 )
-def test_bait_for_regular_expressions_is_passed_through(bait: str) -> None:
-    text = bait * (300_000 // len(bait))  # in quadratic time, this test would hardly end
+@pytest.mark.parametrize("end", ["", "("])
+def test_bait_for_regular_expressions_is_passed_through(bait: str, end: str) -> None:
+    text = bait * (300_000 // len(bait)) + end  # in quadratic time, this test would hardly end
     assert _redacted(text) == (text, [])
+
+
+def test_digits_in_small_groups_are_asked_about_a_few_times_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+
+    def never(written: str, region: str | None) -> bool:
+        asked.append(written)
+        return False
+
+    monkeypatch.setattr(personal_data, "_is_assigned", never)
+    for text in ("+49 1 2 3 4 5 6 7 8 9 1 2 3 4 5 6 7 8", "+1 2 3 4 5 6 7 8"):
+        assert _redacted(text) == (text, [])
+    assert len(asked) == 4
+
+
+def test_a_phone_number_is_told_from_the_numbers_that_follow_it() -> None:
+    assert _redacted("+44 7911 123456 12 34 5") == ("[phone] 12 34 5", ["phone"])
+
+
+@pytest.mark.parametrize("sign", ".([")
+def test_what_is_called_or_looked_up_is_no_secret(sign: str) -> None:
+    text = f"token = {_LETTERS[:32]}{{}}"
+    assert _redacted(text.format(sign)) == (text.format(sign), [])
+    assert _redacted(text.format(";")) == ("token = [key];", ["key"])
 
 
 _PIECES = [

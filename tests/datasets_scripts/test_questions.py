@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datasets_scripts.questions import SHARED, Question, Questions
+from tests.conftest import SHARED as MATERIAL
 from ultra.errors import InputError
 from ultra.schema import Message
 
@@ -177,6 +178,75 @@ def test_questions_are_read_in_all_their_spellings(tmp_path: Path) -> None:
     assert len(asked.digest) == 64
 
 
+def test_keys_may_be_in_any_case(tmp_path: Path) -> None:
+    path = write(tmp_path / "mine.jsonl", {"IDX": 7, "Skill": "Math", "Instruction": "one"})
+    assert Questions.load(path).questions == [Question("mine", "7", ("one",))]
+
+
+def test_an_array_of_questions_is_read_however_it_is_laid_out(tmp_path: Path) -> None:
+    rows = [{"instruction": "one", "output": "no"}, {"class": "x", "data": "two"}]
+    for number, option in enumerate((None, orjson.OPT_INDENT_2)):
+        path = tmp_path / f"mine{number}.json"
+        path.write_bytes(b"\n " + orjson.dumps(rows, option=option))
+        asked = Questions.load(path)
+        assert [question.turns for question in asked.questions] == [("one",), ("two",)]
+        assert [question.name for question in asked.questions] == [
+            f"mine{number}/1",
+            f"mine{number}/2",
+        ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[1]", "mine.json: question 1: expected a JSON object with 'turns'"),
+        ('[{"text": "x"}', "mine.json: not JSON"),
+        ("[]", "mine.json: holds no questions"),
+    ],
+)
+def test_an_array_that_holds_no_questions_is_refused(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    (tmp_path / "mine.json").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=message):
+        Questions.load(tmp_path / "mine.json")
+
+
+@pytest.mark.parametrize("name", ["question.jsonl", "Questions.json", "questions.jsonl.gz"])
+def test_a_file_that_is_just_called_questions_is_named_for_its_folder(
+    tmp_path: Path, name: str
+) -> None:
+    folder = tmp_path / "mt_bench"
+    folder.mkdir()
+    path = write(folder / name, {"text": "one"})
+    assert Questions.load(path).questions[0].name == "mt_bench/1"
+
+
+def test_what_is_no_file_is_told_what_is_wanted(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "absent.jsonl", tmp_path / ("x" * 999)):
+        with pytest.raises(InputError, match=r"^questions: .*no file; give .*'turns'.*'data'"):
+            Questions.load(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "suite", "count"),
+    [
+        ("vicuna/question.jsonl", "vicuna", 80),
+        ("openchat/question.jsonl", "openchat", 80),
+        ("mt_bench/question.jsonl", "mt_bench", 80),
+        ("alpaca_eval/alpaca_eval_gpt4_baseline.json", "alpaca_eval_gpt4_baseline", 805),
+        ("evol_instruct/WizardLM_testset.jsonl", "WizardLM_testset", 218),
+        ("ultra_eval/ultra_eval.json", "ultra_eval", 385),
+    ],
+)
+def test_published_questions_are_read_as_they_are(name: str, suite: str, count: int) -> None:
+    path = MATERIAL / "benchmarks" / name
+    if not path.is_file():
+        pytest.skip(f"{path} is not there: published questions are not shipped")
+    asked = Questions.load(path).questions
+    assert (len(asked), {question.suite for question in asked}) == (count, {suite})
+
+
 @pytest.mark.parametrize(
     "row",
     [
@@ -192,7 +262,7 @@ def test_questions_are_read_in_all_their_spellings(tmp_path: Path) -> None:
 )
 def test_what_is_no_question_is_named_by_file_and_row(tmp_path: Path, row: Any) -> None:
     path = write(tmp_path / "mine.jsonl", {"text": "fine"}, row)
-    with pytest.raises(InputError, match=r"mine\.jsonl: question 2: "):
+    with pytest.raises(InputError, match=r"mine\.jsonl: question 2: .*'"):
         Questions.load(path)
 
 

@@ -12,6 +12,7 @@ import xxhash
 from datasets_scripts import spool as spools
 from datasets_scripts.pipeline import Drop, Ledger
 from datasets_scripts.spool import Entry, Spool
+from datasets_scripts.statistics import count_words, describe, mtld
 from tests.datasets_scripts.helpers import talk
 from ultra import jsonl, release
 from ultra.errors import OutputError
@@ -45,6 +46,11 @@ def talks(language: str, id: str, text: str) -> dict[str, Any]:
 
 def one(id: str, configs: str = "all", **fields: object) -> Entry:
     return Entry(id, "f", f"root {id}", id.encode(), configs=configs, **fields)  # type: ignore[arg-type]
+
+
+def add(spool: Spool, entry: Entry, row: dict[str, Any]) -> None:
+    entry.described = describe(row["messages"], None, count_words)
+    spool.add(entry, jsonl.dump(row))
 
 
 def lines(spool: Spool, config: str = "all") -> list[bytes]:
@@ -93,19 +99,45 @@ def test_rows_are_read_for_the_configurations_that_they_are_for(tmp_path: Path) 
 
 def test_statistics_are_of_the_rows_kept_in_a_configuration(tmp_path: Path) -> None:
     with Spool(tmp_path) as spool:
-        spool.add(one("a", "all en", counts=spools.counts(talk("u1 a23"))), b"a")
-        spool.add(one("b", counts=spools.counts(talk("s0 u1 a2 u3 a4"))), b"b")
-        assert spool.statistics("en") == {
-            "assistant_characters": 3,
-            "assistant_turns": 1,
-            "conversations": 1,
-            "user_characters": 2,
-            "user_turns": 1,
+        add(spool, one("a", "all en"), {"messages": talk("u1 a23")})
+        add(spool, one("b"), {"messages": talk("s0 u1 a2")})
+        add(spool, one("c", "all en"), {"messages": talk("u1 a2")})
+        spool.db.execute("UPDATE kept SET reason = 'odd' WHERE id = 'c'")
+        (found, everything) = (spool.statistics(config) for config in ("en", "all"))
+        assert found["conversations"] == 1
+        assert {role: one["characters"] for role, one in found["roles"].items()} == {
+            "user": 2,
+            "assistant": 3,
         }
-        assert spool.statistics("all")["system_turns"] == 1
-        assert spool.statistics("all")["user_characters"] == 6
-        assert list(spool.statistics("all")) == sorted(spool.statistics("all"))
+        assert everything["turns"]["sum"] == 5
+        assert list(everything["roles"]) == ["system", "user", "assistant"]
         assert spool.statistics("gpt4") == {}
+
+
+def test_rows_that_nothing_describes_have_no_statistics(tmp_path: Path) -> None:
+    with Spool(tmp_path) as spool:
+        spool.add(one("a", counts=spools.counts(talk("u1 a23"))), b"a")
+        assert spool.statistics("all") == {}
+
+
+def test_diversity_is_of_the_rows_with_the_smallest_hashes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spools, "SAMPLE", 3)
+    means = set()
+    for order in ((0, 1, 2, 3, 4), (4, 2, 0, 3, 1)):
+        with Spool(tmp_path) as spool:
+            for number in order:
+                entry = one(f"{number}")
+                entry.root = f"{9 - number:016x}{number:016x}"  # the second half is what counts
+                text = " ".join(f"w{n % (10 + number)}" for n in range(60))
+                add(spool, entry, {"messages": [{"role": "user", "content": text}]})
+            found = spool.statistics("all")
+        assert (found["conversations"], found["sampled"]) == (5, 3)
+        assert found["roles"]["user"]["mtld"]["utterances"] == 3
+        means.add(found["roles"]["user"]["mtld"]["mean"])
+    spoken = [[b"%d" % (n % (10 + number)) for n in range(60)] for number in range(3)]
+    assert means == {round(sum(map(mtld, spoken)) / 3, 1)}
 
 
 def test_keeping_one_configuration_drops_and_reports_the_others(tmp_path: Path) -> None:
@@ -189,7 +221,7 @@ def test_a_release_has_each_configuration_split_by_root(tmp_path: Path) -> None:
             row = talks("en" if n % 2 else "de", id=f"{n:02}", text=f"question {n // 4}")
             entry = one(row["id"], "all en" if n % 2 else "all")
             entry.root = row["root"]
-            spool.add(entry, jsonl.dump(row))
+            add(spool, entry, row)
         manifest = spool.to_release(tmp_path / "r", "sharegpt", made, CARD, ["all", "en"])
     assert manifest == release.verify(tmp_path / "r")
     sizes = {
@@ -217,7 +249,7 @@ def test_a_configuration_without_rows_has_statistics_and_no_split(tmp_path: Path
         row = talks("en", id="1", text="q")
         entry = one("1")
         entry.root = row["root"]
-        spool.add(entry, jsonl.dump(row))
+        add(spool, entry, row)
         manifest = spool.to_release(tmp_path / "r", "sharegpt", made, CARD, ["all", "gpt4"])
     assert set(manifest["splits"]) == {"all"}
     assert manifest["statistics"]["gpt4"] == {}

@@ -28,6 +28,7 @@ SAME_STEPS = {
     "--numbering": "keep",
     "--encoding": "keep",
     "--near-duplicates": "0",
+    "--statistics": "false",
 }
 """Flags that leave our build the steps that the peers have."""
 AS_FASTCHAT = {**SAME_STEPS, "--refusals": "vicuna"}
@@ -36,6 +37,7 @@ OPTIONS = {
     "language": {"--languages": "true"},
     "personal data": {"--personal-data": "redact"},
     "near duplicates": {"--near-duplicates": "0.8"},
+    "statistics": {"--statistics": "true"},
 }
 """Optional steps, switched on one at a time."""
 WITH_WORKERS = {"--workers": "2"}

@@ -182,6 +182,35 @@ def damaged_zip(kind: str) -> bytes:
     return packed[:place] + b"\xff" * 8 + packed[place + 8 :]
 
 
+@pytest.mark.parametrize("place", [6, 8, 10, 16])
+@pytest.mark.parametrize("part", [b"PK\1\2", b"PK\3\4"])
+@pytest.mark.parametrize("value", [99, 0xFF])
+def test_a_bad_byte_of_a_zip_is_no_exception(
+    part: bytes, place: int, value: int, read: Read
+) -> None:
+    raw = bytearray(zipped({"x.json": LINES, "caf\N{LATIN SMALL LETTER E WITH ACUTE}.html": PAGE}))
+    raw[raw.rindex(part) + place] = value
+    found, _ = read(**{"m.zip": bytes(raw), "z.html": PAGE})
+    assert found[-1].source == "z.html" or found[0].source == "z.html"
+
+
+def test_a_zip_of_a_version_to_come_is_a_drop(read: Read) -> None:
+    raw = bytearray(STORED)
+    raw[raw.index(b"PK\1\2") + 6] = 99
+    found, _ = read(**{"m.zip": bytes(raw), "x.html": PAGE})
+    assert ids(found) == ["a"]
+    ((where, drop),) = drops(found)
+    assert (where, drop.reason) == ("m.zip", "truncated")
+    assert "9.9" in drop.detail
+
+
+def test_a_member_whose_two_names_differ_in_their_letters_costs_only_itself(read: Read) -> None:
+    raw = zipped({"caf\N{LATIN SMALL LETTER E WITH ACUTE}.html": PAGE, "b.jsonl": LINES})
+    found, _ = read(**{"m.zip": with_other(raw, b"caf\xc3\xa9", b"caf\xff\xff")})
+    assert ids(found) == ["a", "b"]
+    assert [drop.reason for _, drop in drops(found)] == ["truncated"]
+
+
 @pytest.mark.parametrize("kind", ["list of members", "lzma"])
 def test_a_damaged_zip_is_a_drop_and_no_exception(kind: str, read: Read) -> None:
     found, _ = read(**{"m.zip": damaged_zip(kind), "x.html": PAGE})

@@ -1,5 +1,6 @@
 """Pages and dumps to a release, from end to end."""
 
+import errno
 import gzip
 import json
 import os
@@ -303,11 +304,16 @@ def test_a_dump_that_breaks_off_is_kept_up_to_there_and_reported_once(build_from
     assert drop["detail"] == "breaks off after 59 conversations"
 
 
-def test_an_input_that_cannot_be_read_leaves_nothing(build_from: Build, tmp_path: Path) -> None:
+def test_an_input_that_cannot_be_read_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: str) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw" / "x.html").write_bytes(page(ROWS[0]))
-    (tmp_path / "raw" / "y.html").symlink_to(tmp_path / "nowhere")
-    with pytest.raises(InputError, match=r"y\.html: cannot be read"):
+    monkeypatch.setattr(inputs, "_read_path", fail)
+    with pytest.raises(InputError, match=r"x\.html: cannot be read"):
         build(settings_for(tmp_path / "raw", tmp_path / "out"))
     assert left_in(tmp_path / "out") == []
 

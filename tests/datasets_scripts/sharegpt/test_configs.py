@@ -18,7 +18,7 @@ from tests.datasets_scripts.sharegpt.raw import (
     settings_for,
 )
 from ultra import release, schema
-from ultra.errors import SettingError
+from ultra.errors import InputError, SettingError
 
 MODELS = ["", "Model: GPT-4", "GPT-4", "Model: Default (GPT-3.5)"]
 TEXTS = [
@@ -64,6 +64,39 @@ def test_each_configuration_has_its_figures(spoken_release: Path) -> None:
     for config, ids in OF_CONFIG.items():
         assert manifest["statistics"][config]["conversations"] == len(ids)
         assert manifest["splits"][config]["train"]["rows"] == len(ids)
+    spoken = {config: found["languages"] for config, found in manifest["statistics"].items()}
+    assert spoken == {"all": {"de": 6, "en": 6}, "gpt4": {"de": 3, "en": 3}, "en": {"en": 6}}
+
+
+def test_the_figures_of_a_configuration_are_those_of_its_rows(spoken_release: Path) -> None:
+    for config, found in release.verify(spoken_release)["statistics"].items():
+        turns = [turn for one in rows_of(spoken_release, config) for turn in one["messages"]]
+        for role, of_role in found["roles"].items():
+            texts = [turn["content"] for turn in turns if turn["role"] == role]
+            assert of_role["turns"] == len(texts)
+            assert of_role["characters"] == sum(map(len, texts))
+            assert of_role["length"]["sum"] == sum(len(text.split()) for text in texts)
+        assert found["turns"]["sum"] == len(turns)
+
+
+def test_without_statistics_the_rows_are_the_same(build_from: Build, spoken_release: Path) -> None:
+    made = build_from(SPOKEN, languages=True, statistics=False)
+    manifest = release.verify(made)
+    assert manifest["statistics"] == {"all": {}, "gpt4": {}, "en": {}}
+    assert manifest["data_digest"] == release.verify(spoken_release)["data_digest"]
+    assert "No statistics were taken" in (made / "README.md").read_text("utf-8")
+
+
+def test_languages_that_were_not_looked_for_are_not_in_the_figures(build_from: Build) -> None:
+    assert release.verify(build_from(SPOKEN))["statistics"]["all"]["languages"] == {}
+
+
+@pytest.mark.parametrize("statistics", [True, False])
+def test_a_tokenizer_that_is_none_is_an_error_before_anything_is_made(
+    statistics: bool, build_from: Build, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="nowhere: not a tokenizer"):
+        build_from(SPOKEN, tokenizer=tmp_path / "nowhere", statistics=statistics)
 
 
 def test_rows_have_the_language_that_was_found(spoken_release: Path) -> None:

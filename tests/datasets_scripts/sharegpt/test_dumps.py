@@ -252,6 +252,85 @@ def test_a_packed_object_that_breaks_off_is_one_drop_and_not_one_for_each_line()
     assert len(list(values(pieces))) + len(broken(pieces)) == 1
 
 
+# Rows that are too large
+
+
+class Counted(io.BytesIO):
+    """Knows how much of it was read."""
+
+    count = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        part = super().read(size)
+        self.count += len(part)
+        return part
+
+
+TOO_LARGE = Broken("too_large", "a row of more than 64 MiB")
+
+
+@pytest.fixture
+def large(monkeypatch: pytest.MonkeyPatch) -> int:
+    """A row may have a kilobyte; what is said of it stays."""
+    monkeypatch.setattr(dumps, "LARGE_ROW", 1000)
+    monkeypatch.setattr(dumps, "_TOO_LARGE", TOO_LARGE)
+    return 1000
+
+
+@pytest.mark.parametrize("chunk", [1, 100, 999])
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"\0" * 100_000,
+        b'["' + b"a" * 100_000,
+        b"[" + b"[" * 100_000,
+        b"[" + b" " * 100_000 + b"]",
+        b'{"a": "' + b"a" * 100_000,
+        b'{\n "name": [\n' + b"  1,\n" * 20_000 + b" ]\n}",
+        b"{\n" + b"\n" * 100_000,
+        b"{\n" + b'{"a": 1}\n' * 10_000,
+    ],
+)
+def test_of_a_row_that_is_too_large_only_its_start_is_read(
+    raw: bytes, chunk: int, large: int
+) -> None:
+    file = Counted(raw)
+    assert list(dumps.cut(file, chunk)) == [TOO_LARGE]
+    assert file.count <= large + 2
+
+
+@pytest.mark.parametrize("form", ["array", "lines"])
+@pytest.mark.parametrize("chunk", [1, 100, 999])
+def test_the_rows_before_one_that_is_too_large_are_kept(form: str, chunk: int, large: int) -> None:
+    rows = [orjson.dumps(one) for one in (*TWO, row("c", "q", "r" * large), TWO[0])]
+    raw = b"[%b]" % b",".join(rows) if form == "array" else b"\n".join(rows)
+    pieces = cut(raw, chunk)
+    assert list(values(pieces)) == TWO
+    assert pieces[-1] == TOO_LARGE
+
+
+def sized(size: int) -> Any:
+    """A row whose JSON has so many bytes."""
+    return row("c", "q", "r" * (size - len(orjson.dumps(row("c", "q", "")))))
+
+
+@pytest.mark.parametrize("chunk", [1, 100, 999])
+def test_a_row_may_be_as_large_as_it_may_be(chunk: int, large: int) -> None:
+    rows = [TWO[0], sized(large), TWO[1]]
+    parts = [orjson.dumps(one) for one in rows]
+    for raw in (b"[%b]" % b",".join(parts), b"\n".join(parts), b"\n".join(parts[:2])):
+        pieces = cut(raw, chunk)
+        assert list(values(pieces)) == rows[: raw.count(b'"id"')]
+        assert not broken(pieces)
+    one = sized(large - 1)
+    assert list(values(cut(orjson.dumps(one).replace(b",", b",\n", 1), chunk))) == [one]
+
+
+def test_a_row_may_have_64_mebibytes() -> None:
+    assert dumps.LARGE_ROW == 64 * 2**20
+    assert TOO_LARGE == dumps._TOO_LARGE
+
+
 # Any array
 
 SCALARS = (
@@ -347,11 +426,15 @@ def test_no_bytes_are_an_exception_and_chunks_change_no_row_of_an_array(raw: byt
         (b'{"items": [}', True),
         (b"[1, x]", True),
         (b'{"event": 1}\n' * 300, False),
-        (b'{"event": 1}\n' * 200 + LINES, False),
-        (b'{"event": 1}\n' * 50 + LINES, True),
+        (b'{"id": "a", "error": "timeout"}\n' * 300, False),
+        (b'{"id": 7}', False),
+        (b'{"id": "", "event": 1}', False),
+        (b'{"id": null}', False),
+        (b'[["id"], "id", 7]', False),
+        (b'{"event": 1}\n' * 200 + LINES, True),
     ],
 )
-def test_a_dump_of_something_else_is_told_by_its_first_rows(raw: bytes, holds: bool) -> None:
+def test_a_dump_of_something_else_is_told_by_its_first_piece(raw: bytes, holds: bool) -> None:
     (piece,) = cut(raw)
     assert isinstance(piece, Rows)
     assert dumps.holds_conversations(piece) is holds

@@ -36,8 +36,8 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             path.parent.mkdir(parents=True, exist_ok=True)
         blob.write_bytes(raw)
         (snapshot / name).symlink_to(os.path.relpath(blob, (snapshot / name).parent))
-    (dataset / "refs").mkdir()
-    for ref in ("main", "v1"):
+    for ref in ("main", "v1", "refs/pr/12", "refs/convert/parquet", "by/hand"):
+        (dataset / "refs" / ref).parent.mkdir(parents=True, exist_ok=True)
         (dataset / "refs" / ref).write_text(COMMIT)
     return snapshot
 
@@ -48,6 +48,11 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("hf://datasets/org/talks", "", ["b", "a"]),
         ("hf://datasets/org/talks@v1", "", ["b", "a"]),
         (f"hf://datasets/org/talks@{COMMIT}", "", ["b", "a"]),
+        ("hf://datasets/org/talks@refs/pr/12", "", ["b", "a"]),
+        ("hf://datasets/org/talks@refs/pr/12/part", "part", ["a"]),
+        ("hf://datasets/org/talks@refs/convert/parquet/dumps/y.json", "dumps/y.json", ["b"]),
+        ("hf://datasets/org/talks@refs%2Fpr%2F12/part", "part", ["a"]),
+        ("hf://datasets/org/talks@by%2Fhand/part", "part", ["a"]),
         ("hf://datasets/org/talks/part", "part", ["a"]),
         ("hf://datasets/org/talks/part/", "part", ["a"]),
         ("hf://datasets/org/talks@main/dumps/y.json", "dumps/y.json", ["b"]),

@@ -1,5 +1,6 @@
 """The raw input in every form, and what in it cannot be read."""
 
+import errno
 import gzip
 import json
 import os
@@ -44,6 +45,7 @@ FORMS = [
     ("x.htm.zst", zstd(PAGE), "a"),
     ("x.html", zstd(PAGE), "a"),
     ("x.json", PAGE, "a"),
+    ("x.json", BOM + PAGE, "a"),
     ("x.jsonl", b"\n " + PAGE, "a"),
     ("x.json.gz", gzip.compress(PAGE), "a"),
     ("x.json", orjson.dumps(TWO), "ab"),
@@ -55,6 +57,8 @@ FORMS = [
     ("x.json", json.dumps(ROW, indent=1).encode("ascii"), "a"),
     ("x.html.json", orjson.dumps(TWO), "ab"),
     ("x.jsonl", LINES, "ab"),
+    ("x.ndjson", LINES, "ab"),
+    ("x.NDJSON.gz", gzip.compress(LINES), "ab"),
     ("x.jsonl", BOM + LINES.replace(b"\n", b"\r\n\r\n"), "ab"),
     ("x.jsonl", LINES.rstrip(), "ab"),
     ("x.jsonl.gz", gzip.compress(LINES) + gzip.compress(LINES), "abab"),
@@ -188,6 +192,7 @@ def test_a_page_is_read_up_to_the_same_size_in_a_folder(
         ("package.json", json.dumps({"name": "x", "scripts": {}}, indent=2).encode()),
         ("numbers.json", b"[1, 2, 3]"),
         ("log.jsonl", b'{"event": 1}\n' * 300),
+        ("log.jsonl", b'{"id": null, "event": 1}\n' * 300),
         ("log.jsonl.gz", gzip.compress(b'{"event": 1}\n' * 300)),
         ("empty.json", b"[]"),
         ("empty.jsonl", b"\n"),
@@ -202,7 +207,20 @@ def test_a_file_of_something_else_is_passed_over_and_listed(
     assert ignored == [name]
 
 
-@pytest.mark.parametrize("look", [inputs.require, read_all])
+@pytest.mark.parametrize("small", [2**20, 10])
+def test_a_dump_is_not_judged_by_its_first_rows_having_no_turns(
+    small: int, read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inputs, "SMALL", small)
+    failed = [{"id": f"bad{n}", "error": "timeout"} for n in range(101)]
+    found, ignored = read(**{"x.json": orjson.dumps([*failed, *MANY[:30]])})
+    assert ids(found) == [one["id"] for one in MANY[:30]]
+    assert [one.id for one in found[:101]] == [one["id"] for one in failed]
+    assert drops(found) == [("x.json", Drop("no_content"))] * 101
+    assert not ignored
+
+
+@pytest.mark.parametrize("look", [inputs.require, inputs.total_size, read_all])
 def test_an_input_that_is_not_there_is_an_error(
     look: Callable[[Path], object], tmp_path: Path
 ) -> None:
@@ -224,11 +242,22 @@ def test_a_folder_in_which_something_may_be_read_is_none(name: str, tmp_path: Pa
     inputs.require(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["gone.html", "gone.json", "gone.zip"])
-def test_a_file_that_cannot_be_opened_is_an_error_that_names_it(name: str, tmp_path: Path) -> None:
-    (tmp_path / name).symlink_to(tmp_path / "nowhere")
-    with pytest.raises(InputError, match=f"{name}: cannot be read"):
-        read_all(tmp_path)
+@pytest.mark.parametrize("look", [inputs.require, inputs.total_size, read_all])
+def test_an_input_that_is_neither_a_file_nor_a_folder_is_an_error(
+    look: Callable[[Path], object], tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "pipe.html")
+    with pytest.raises(InputError, match=r"pipe\.html: neither a file nor a folder"):
+        look(tmp_path / "pipe.html")
+
+
+@pytest.mark.parametrize("look", [inputs.require, inputs.total_size, read_all])
+def test_an_input_that_is_a_loop_of_links_is_an_error(
+    look: Callable[[Path], object], tmp_path: Path
+) -> None:
+    (tmp_path / "loop.html").symlink_to(tmp_path / "loop.html")
+    with pytest.raises(InputError, match=r"loop\.html: cannot be read"):
+        look(tmp_path / "loop.html")
 
 
 @pytest.mark.parametrize("name", ["x.html", "x.json"])
@@ -250,6 +279,133 @@ def test_a_file_name_that_is_not_utf8_is_no_obstacle(tmp_path: Path) -> None:
     ((found,), _) = read_all(tmp_path)
     assert found.source == "caf\N{REPLACEMENT CHARACTER}.html"
     assert found.id == "a"
+
+
+# Names that cannot be read
+
+Deny = Callable[[str], None]
+
+
+@pytest.fixture
+def deny(monkeypatch: pytest.MonkeyPatch) -> Deny:
+    """Forbid to open a name; a chmod would not keep out the superuser."""
+
+    def run(name: str, reason: int = errno.EACCES) -> None:
+        def refusing(call: Callable[..., Any]) -> Callable[..., Any]:
+            def refuse(path: Any, *rest: Any, **named: Any) -> Any:
+                if os.fspath(path).endswith(name):
+                    raise OSError(reason, os.strerror(reason), path)
+                return call(path, *rest, **named)
+
+            return refuse
+
+        monkeypatch.setattr("builtins.open", refusing(open))
+        monkeypatch.setattr(os, "scandir", refusing(os.scandir))
+
+    return run
+
+
+@pytest.mark.parametrize("name", ["gone.html", "gone.json", "gone.zip", "gone", "a/gone.jsonl"])
+def test_a_link_to_nowhere_is_one_drop(name: str, tmp_path: Path, read: Read) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / name).symlink_to(tmp_path / "nowhere")
+    found, ignored = read(**{"x.html": PAGE})
+    assert ids(found) == ["a"]
+    assert drops(found) == [(name, Drop("unreadable", "No such file or directory"))]
+    assert not ignored
+    assert inputs.total_size(tmp_path) == len(PAGE)
+
+
+def test_a_link_to_itself_is_one_drop(tmp_path: Path, read: Read) -> None:
+    (tmp_path / "loop.html").symlink_to(tmp_path / "loop.html")
+    found, _ = read(**{"x.html": PAGE})
+    assert drops(found) == [("loop.html", Drop("unreadable", os.strerror(errno.ELOOP)))]
+    assert ids(found) == ["a"]
+    assert inputs.total_size(tmp_path) == len(PAGE)
+
+
+@pytest.mark.parametrize("small", [2**20, 10])
+@pytest.mark.parametrize("name", ["shut.html", "shut.json", "shut.json.gz", "shut"])
+def test_a_file_that_may_not_be_read_is_one_drop(
+    name: str, small: int, read: Read, deny: Deny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inputs, "SMALL", small)
+    deny(name)
+    found, ignored = read(**{name: LINES, "x.html": PAGE})
+    assert drops(found) == [(name, Drop("unreadable", "Permission denied"))]
+    assert ids(found) == ["a"]
+    assert not ignored
+
+
+def test_a_folder_that_may_not_be_read_is_one_drop(tmp_path: Path, read: Read, deny: Deny) -> None:
+    deny("shut")
+    found, _ = read(**{"a/shut/x.html": PAGE, "b.html": PAGE})
+    assert drops(found) == [("a/shut", Drop("unreadable", "Permission denied"))]
+    assert ids(found) == ["a"]
+    assert inputs.total_size(tmp_path) == len(PAGE)
+
+
+@pytest.mark.parametrize("name", ["shut", "shut.json"])
+def test_an_input_that_may_not_be_read_is_an_error(name: str, tmp_path: Path, deny: Deny) -> None:
+    root = tmp_path / name
+    root.write_bytes(LINES) if root.suffix else root.mkdir()
+    deny(name)
+    with pytest.raises(InputError, match=f"{name}: cannot be read"):
+        read_all(root)
+
+
+@pytest.mark.parametrize("name", ["x.html", "x.json.gz", "x", "folder"])
+def test_a_failing_disk_is_an_error_and_no_drop(
+    name: str, tmp_path: Path, read: Read, deny: Callable[[str, int], None]
+) -> None:
+    deny(name, errno.EIO)
+    with pytest.raises(InputError, match=f"{name}: cannot be read"):
+        read(**{name if name != "folder" else "folder/x.html": PAGE})
+
+
+def test_a_pipe_is_listed_and_never_opened(tmp_path: Path, read: Read) -> None:
+    os.mkfifo(tmp_path / "pipe.html")
+    os.mkfifo(tmp_path / "pipe")
+    found, ignored = read(**{"x.html": PAGE})
+    assert [one.source for one in found] == ["x.html"]
+    assert ignored == ["pipe.html"]
+    inputs.total_size(tmp_path)
+
+
+def test_a_linked_folder_is_read_once_and_a_loop_ends(tmp_path: Path, read: Read) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "x.html").write_bytes(PAGE)
+    root = tmp_path / "root"
+    (root / "b").mkdir(parents=True)
+    (root / "b" / "y.html").write_bytes(PAGE)
+    (root / "c").symlink_to(tmp_path / "elsewhere")
+    (root / "d").symlink_to(tmp_path / "elsewhere")
+    (root / "b" / "up").symlink_to(root)
+    found, _ = read_all(root)
+    assert [one.source for one in found] == ["b/y.html", "c/x.html"]
+    assert inputs.total_size(root) == 2 * len(PAGE)
+
+
+@pytest.mark.parametrize(
+    ("start", "found"),
+    [
+        (b"<!doctype html><html>", True),
+        (BOM + b"\r\n <!DOCTYPE\nHTML>", True),
+        (b"<HTML lang=en>", True),
+        (b"<htmlx>", False),
+        (b"<?xml version='1.0'?>", False),
+        (b"function () { return '<html>' }", False),
+        (b"x", False),
+    ],
+)
+def test_in_a_folder_a_name_without_a_dot_is_a_page_if_it_begins_as_one(
+    start: bytes, found: bool, read: Read
+) -> None:
+    names = ("AbC12", "a/saved page", "x.html_files/css2")
+    records, ignored = read(**dict.fromkeys(names, start + PAGE), **{"x.js": b"<html>"})
+    assert sorted(one.source for one in records) == (sorted(names) if found else [])
+    assert len(ids(records)) == len(records)
+    assert not ignored
 
 
 # Rows

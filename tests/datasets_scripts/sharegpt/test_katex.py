@@ -5,6 +5,7 @@ from html import escape
 
 import pytest
 
+from datasets_scripts.sharegpt import katex
 from datasets_scripts.sharegpt.katex import recover
 from datasets_scripts.sharegpt.markdown import to_markdown
 
@@ -90,3 +91,21 @@ def test_a_formula_takes_one_line_in_a_line_and_has_no_empty_one_by_itself() -> 
     assert to_markdown(f"<p>so {formula}</p>") == "so $a  b$"
     display = f'<ul><li><span class="katex-display">{formula}</span></li></ul>'
     assert to_markdown(display) == "- $$\n  a\n  b\n  $$"
+
+
+def test_formulas_in_formulas_are_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[int] = []
+
+    def counted(hidden: str, seen: str) -> str:
+        compared.append(len(hidden) + len(seen))
+        return ""
+
+    monkeypatch.setattr(katex, "recover", counted)
+    pair = sanitized("", "x" * 1_000, "y" * 1_000)
+    around = '<span class="katex"><span class="katex-mathml">a</span><span class="katex-html">'
+    for page in ('<span class="katex">' * 100 + pair, around * 100 + pair):
+        to_markdown(f"<p>{page}</p>")
+        assert sum(compared) <= 2 * 2_200
+        compared.clear()
+    to_markdown('<span class="katex-display">' * 100 + pair)
+    assert sum(compared) <= 2 * 2_200

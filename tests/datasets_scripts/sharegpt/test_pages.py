@@ -116,7 +116,17 @@ def test_a_bad_row_says_why(raw: bytes, reason: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "id"),
-    [(3, ""), (None, ""), ("x", ""), ([], ""), ({}, ""), ({"id": "c", "items": None}, "c")],
+    [
+        (3, ""),
+        ({"id": 7}, "7"),
+        ({"id": True}, ""),
+        ({"id": 1.5}, ""),
+        (None, ""),
+        ("x", ""),
+        ([], ""),
+        ({}, ""),
+        ({"id": "c", "items": None}, "c"),
+    ],
 )
 def test_a_value_without_turns_is_no_content(value: Any, id: str) -> None:
     found = pages.read_record("s", value)
@@ -126,7 +136,7 @@ def test_a_value_without_turns_is_no_content(value: Any, id: str) -> None:
 
 def test_a_bad_row_shows_its_beginning() -> None:
     raw = b'{"id": "Caf\xe9", ' + b"x" * 100
-    assert pages.bad_record("s", raw).drop == Drop("not_utf8", raw[:60].decode("utf-8", "replace"))
+    assert pages.bad_record("s", raw).drop == Drop("not_utf8", raw[:200].decode("utf-8", "replace"))
 
 
 def nested(levels: int) -> bytes:
@@ -192,6 +202,14 @@ def test_half_a_pair_is_replaced_wherever_it_stands_and_its_neighbours_stay(form
     assert found.items == [{"from": mark, "value": f"a{mark}b \N{GRINNING FACE}"}]
     assert found.title == mark
     assert found.id == ("" if form == "row" else mark)
+
+
+def test_an_id_that_is_a_number_is_kept_in_decimal() -> None:
+    assert read_row(odd_row().replace(b'"odd"', b"7")).id == "7"
+    assert read_row(odd_row().replace(b'"odd"', b"-12345678901234567")).id == "-12345678901234567"
+    content = b'{"items": [{"from": "human", "value": "q"}]}'
+    data = b'{"props": {"pageProps": {"id": 5, "content": %s}}}' % content
+    assert pages.read_page("s", script(data)).id == "5"
 
 
 # Digests

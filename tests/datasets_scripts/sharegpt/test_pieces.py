@@ -84,6 +84,14 @@ def test_a_piece_keeps_its_key_until_its_content_changes(
     assert len(set(changed) - set(before)) == 1
 
 
+def test_a_file_that_may_be_read_at_last_is_another_piece(tmp_path: Path) -> None:
+    (tmp_path / "a.html").write_bytes(PAGE)
+    before, then = keys(tmp_path), (tmp_path / "a.html").stat().st_ctime_ns
+    while (tmp_path / "a.html").stat().st_ctime_ns == then:  # a file system's clock is coarse
+        (tmp_path / "a.html").chmod(0o600)
+    assert keys(tmp_path) != before
+
+
 def test_pieces_of_equal_content_are_told_apart_by_file_and_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,11 +1,13 @@
 """Markup made to cost a parser or a reader more than its size: text is kept, structure to a depth.
 
-No test is timed; without the limits in ``tree.py`` these would take minutes or the whole memory.
+No test is timed; without the limits in ``tree.py`` these would take minutes or the whole memory, or
+the parser is asked for more nodes than the limits allow.
 """
 
 import pytest
 
 from datasets_scripts.sharegpt.markdown import to_markdown
+from datasets_scripts.sharegpt.tree import parse
 
 LEVELS = 100_000
 
@@ -81,6 +83,57 @@ def test_a_tag_of_many_attributes_keeps_its_text(values: str) -> None:
 def test_marks_left_open_are_not_repeated_without_end() -> None:
     marks = "".join(f"<b class=c{number}>" for number in range(300))
     assert to_markdown(f"<p>{marks}</p>" + "<p>x" * 100_000).count("x") == 100_000
+
+
+def depth(page: str) -> int:
+    """Levels of the deepest element."""
+    deepest, nodes = 0, [(node, 1) for node in parse(page)]
+    while nodes:
+        node, level = nodes.pop()
+        deepest = max(deepest, level)
+        nodes += [(child, level + 1) for child in node.iter(include_text=False)]
+    return deepest
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        *("<b></i>", "<i></b>", "<div></span>", "<span></div>", "<svg></b>", "<math></x-y>"),
+        *(
+            "<x-y></p>",
+            "<li><dd>",
+            "<svg><path>",
+            "<svg><td>",
+            "<math><tr></b>",
+            "<section></div></h1>",
+        ),
+    ],
+)
+def test_an_end_tag_of_another_name_closes_nothing(tags: str) -> None:
+    assert depth(tags * 2_000 + "x") <= 700
+
+
+def test_a_tag_name_is_read_once() -> None:
+    assert to_markdown("x" + ("<" + "a" * 4_990) * 400) == "x"
+
+
+@pytest.mark.parametrize("tag", ["p", "/p", "b", "svg"])
+@pytest.mark.parametrize("attribute", ["a{}<", 'a{}="<>"', "'a{}", '"a{}', "a{}=b", "/a{}"])
+def test_no_tag_keeps_more_attributes_than_it_may(tag: str, attribute: str) -> None:
+    many = " ".join(map(attribute.format, range(60_000)))
+    for node in parse(f"<{tag} {many}>text"):
+        assert len(node.attributes) <= 201
+
+
+def test_few_tags_with_many_marks_open_are_bounded_too() -> None:
+    marks = "".join(f"<b class=c{number}>" for number in range(300))
+    page = f"<p>{marks}" + "<li><input type=checkbox>a" * 2_000
+    assert sum(len(node.css("b")) for node in parse(page)) == 0
+    assert to_markdown(page).count("a") == 2_000
+
+
+def test_marks_without_text_do_not_look_at_all_that_is_beside_them() -> None:
+    assert to_markdown("<p>" + "<b><img src=x></b>" * 50_000).count("![](x)") == 50_000
 
 
 def test_the_empty_answer_is_empty() -> None:

@@ -111,13 +111,69 @@ def test_an_answer_keeps_what_looks_like_a_counter() -> None:
 # Eras
 
 
-@pytest.mark.parametrize("kind", ["raw", "sanitized", "text"])
-def test_the_era_is_told_by_the_first_answer_in_html(kind: Era) -> None:
-    assert (
-        era(read("<div>", ANSWER[kind], "q", ANSWER["raw"] if kind == "raw" else "x").messages)
-        == kind
-    )
-    assert era(read("q", "interrupted", "q", " \n" + ANSWER[kind]).messages) == kind
+KINDS: list[Era] = ["raw", "sanitized", "text"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("later", KINDS)
+def test_the_era_is_told_by_the_first_answer(kind: Era, later: Era) -> None:
+    assert era(read("<div>", ANSWER[kind], "q", ANSWER[later]).messages) == kind
+    assert era(read("q", " \n" + ANSWER[kind].replace("div", "DIV"), "q").messages) == kind
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "banner",
+    [
+        "!Too many requests in 1 hour. Try again later.",
+        "Something went wrong. \n\n There was an error generating a response",
+        "You\u2019ve reached the current usage cap for GPT-4. Please try again later.",
+        "",
+        " \n",
+    ],
+)
+def test_an_error_banner_is_no_first_answer(kind: Era, banner: str) -> None:
+    assert era(read("q", banner, "q", ANSWER[kind]).messages) == kind
+    assert era(read("q", banner).messages) == "text"
+
+
+def test_a_first_answer_that_names_a_banner_is_one() -> None:
+    named = "Network error. That means that the cable is loose."
+    assert era(read("q", named, "q", ANSWER["raw"]).messages) == "text"
+
+
+def test_a_cleaned_dump_keeps_an_answer_that_begins_with_a_tag() -> None:
+    page = '<div class="row">\n  <p>a &amp; b</p>\n</div>'
+    texts = ["1 &lt; 2", "**yes**, _so_", "an example?", page, "q", "* a\n* b"]
+    assert [turn["content"] for turn in to_text(read(*texts)).messages] == texts
+
+
+@pytest.mark.parametrize("kind", ["raw", "sanitized"])
+@pytest.mark.parametrize("text", ["plain *text* &amp; a <b>", "!Too many requests in 1 hour."])
+def test_an_answer_in_text_among_others_in_html_stays(kind: Era, text: str) -> None:
+    page = to_text(read("q", ANSWER[kind], "q", text, "q", ANSWER[kind]))
+    answers = [turn["content"] for turn in page.messages if turn["role"] == "assistant"]
+    assert answers == ["a **b**", text, "a **b**"]
+
+
+def test_a_system_turn_has_no_counter_and_went_through_the_sanitiser_too() -> None:
+    items = [{"from": "system", "value": "2 / 3Follow &lt;this&gt;"}]
+    cases: list[tuple[Era, str]] = [
+        ("sanitized", "2 / 3Follow <this>"),
+        ("raw", "2 / 3Follow &lt;this&gt;"),
+        ("text", "2 / 3Follow &lt;this&gt;"),
+    ]
+    for kind, text in cases:
+        answer = {"from": "gpt", "value": ANSWER[kind]}
+        page = to_conversation(RawConversation("s", "x", [*items, answer]))
+        assert isinstance(page, Conversation)
+        assert to_text(page).messages[0] == {"role": "system", "content": text}
+        assert page.changes == []
+
+
+def test_each_counter_that_was_taken_off_is_a_change() -> None:
+    page = read("2 / 3Why?", ANSWER["raw"], "1 / 2 cup", ANSWER["raw"], "2 / 2So?")
+    assert to_text(page).changes == ["counter_removed", "counter_removed"]
 
 
 def test_answers_become_markdown_and_roles_stay() -> None:
