@@ -52,8 +52,8 @@ def entry(conversation: Conversation, root: str) -> Entry:
     state = xxhash.xxh3_128()
     digests = []
     for turn in conversation.messages:
-        state.update(turn["role"].encode() + b"\0")
-        state.update(turn["content"].encode().translate(None, _BLANKS) + b"\0")
+        text = turn["content"].encode().translate(None, _BLANKS)
+        state.update(b"%b\0%b\0" % (turn["role"].encode(), text))
         if turn["role"] == "assistant":
             digests.append(state.digest())
     content = state.digest()

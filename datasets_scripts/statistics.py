@@ -25,7 +25,7 @@ from ultra.schema import ROLES, Message, Role
 Count = Callable[[str], int]
 """The length of a text, in words or tokens."""
 
-SAMPLE = 400
+SAMPLE = 100
 """Conversations of a configuration in which lexical diversity is measured, which takes five times
 the time of all the rest: those with the smallest hashes of their first question."""
 _MTLD_WORDS = 50
