@@ -16,12 +16,12 @@ import json
 import os
 import socket
 import struct
-import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Any
+
+from tests.servers.loopback import LoopbackHandler, LoopbackServer
 
 Json = dict[str, Any]
 Messages = list[dict[str, str]]
@@ -88,20 +88,17 @@ def echo(messages: Messages) -> str:
     return f"Reply {digest[:12]} to: {messages[-1]['content'][:80]}"
 
 
-class ChatServer(ThreadingHTTPServer):
+class ChatServer(LoopbackServer):
     """Answers ``POST /v1/chat/completions`` by a rule; use it as a context manager."""
-
-    request_queue_size = 1024  # many connections may come at once
 
     def __init__(
         self, reply: Callable[[Messages], str] = echo, latency: float = 0.0, port: int = 0
     ) -> None:
-        super().__init__(("127.0.0.1", port), _Handler)
+        super().__init__(_Handler, port)
         self.reply, self.latency = reply, latency
         self.requests: list[Request] = []
         self.fault_of: Callable[[Request], Fault] = lambda request: Fault()
         """Decides by the request; asked where no fault is queued by :meth:`fail`."""
-        self.closing = threading.Event()
         self._queue: deque[Fault] = deque()
 
     @property
@@ -119,23 +116,11 @@ class ChatServer(ThreadingHTTPServer):
         except IndexError:
             return self.fault_of(request)
 
-    def __enter__(self) -> Self:
-        threading.Thread(target=self.serve_forever, args=(0.01,)).start()
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self.closing.set()
-        self.shutdown()
-        self.server_close()
-
-
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(LoopbackHandler):
     server: ChatServer
-    protocol_version = "HTTP/1.1"
-    wbufsize = 2**20  # head and body leave in one piece
-    disable_nagle_algorithm = True
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802 (http.server asks for this name)
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         request = Request(self.path, self.headers.get("Authorization", ""), body)
         self.server.requests.append(request)

@@ -21,15 +21,15 @@ import subprocess
 import sys
 import threading
 from dataclasses import dataclass, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 from tests.servers.hub_api import answer
 from tests.servers.hub_calls import Answer, Call, HubError, Site
 from tests.servers.hub_store import Repository
 from tests.servers.hub_writing import STALE
+from tests.servers.loopback import LoopbackHandler, LoopbackServer
 
 _ROLES = {"hf_loopbackWriteLoopbackWrite": "write", "hf_loopbackReadLoopbackRead": "read"}
 Kind = Literal["429", "500", "412", "cut", "lost", "slow", "digest"]
@@ -70,25 +70,22 @@ class HubCommit(NamedTuple):
     files: list[str]
 
 
-class Hub(ThreadingHTTPServer):
+class Hub(LoopbackServer):
     """Repositories in a folder, served over HTTP; use it as a context manager.
 
     All files are "regular" (in the commit itself, so that Xet is never used) unless ``lfs``.
     """
 
-    request_queue_size = 1024
-    daemon_threads = True  # a client that keeps its connection open keeps nobody waiting
     token, read_token = _ROLES
     """Made up, and good for nothing anywhere else."""
 
     def __init__(self, folder: Path, lfs: bool = False, port: int = 0) -> None:
-        super().__init__(("127.0.0.1", port), _Handler)
+        super().__init__(_Handler, port)
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.site = Site(folder, self.url, lfs)
         self.requests: list[Request] = []
         self.faults: list[Fault] = []
         """Those still to come; one that has come as often as it should is taken off."""
-        self.closing = threading.Event()
         self._fault_lock = threading.Lock()
 
     def repository(self, name: str, kind: str = "datasets") -> Repository:
@@ -141,21 +138,9 @@ class Hub(ThreadingHTTPServer):
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
-    def __enter__(self) -> Self:
-        threading.Thread(target=self.serve_forever, args=(0.01,)).start()
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self.closing.set()
-        self.shutdown()
-        self.server_close()
-
-
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(LoopbackHandler):
     server: Hub
-    protocol_version = "HTTP/1.1"
-    wbufsize = 2**20  # head and body leave in one piece
-    disable_nagle_algorithm = True
 
     def _serve(self) -> None:
         if self.server.closing.is_set():  # a client may keep its connection for longer
