@@ -65,7 +65,7 @@ def ordered(
             "run again with fewer --workers, finished work is kept"
         ) from error
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        pool.shutdown(wait=True, cancel_futures=True)  # a piece at work ends within moments
 
 
 def _submit(pool: ProcessPoolExecutor, piece: Any) -> Future[Any]:
