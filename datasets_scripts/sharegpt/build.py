@@ -155,6 +155,7 @@ def build(settings: Settings) -> Path:
         raise SettingError(f"out: {settings.out} is inside the input, which it would change")
     path = settings.out / f"{CORPUS}-{VERSION}"
     run = path.with_name(path.name + ".run")
+    names = list(steps(settings))  # first: it tells best of a file or a code that cannot be used
     made: dict[str, Any] = {"version": VERSION, "configuration": _configuration(settings)}
     if release.is_built(path, made):
         wanted = {"input": _fingerprint(root) | origin}
@@ -162,7 +163,7 @@ def build(settings: Settings) -> Path:
         print(f"{path}: already built from this input")
     else:
         with results.opened(run, made) as found, Spool(settings.out, found.file) as spool:
-            made |= _fill(spool, found, root, settings)
+            made |= _fill(spool, found, root, names, settings)
             made["input"] |= origin
             template = prompts.load(HERE / "card.md")
             try:
@@ -181,7 +182,6 @@ def _configuration(settings: Settings) -> dict[str, Any]:
     for name in ("raw", "out", "workers", "config_name"):
         del chosen[name]
     chosen["configs"] = _configs(settings)
-    steps(settings)  # a file that cannot be used is better told of by who reads it
     if isinstance(patterns := _patterns(settings), Path):
         chosen["refusals"] = files.sha256(patterns)
     if settings.questions:
@@ -204,9 +204,11 @@ def _worker(settings: Settings) -> Worker:
     return Worker(steps(settings), questions, settings.near_duplicates > 0, shown, count)
 
 
-def _fill(spool: Spool, found: Results, root: Path, settings: Settings) -> dict[str, Any]:
+def _fill(
+    spool: Spool, found: Results, root: Path, names: list[str], settings: Settings
+) -> dict[str, Any]:
     """Convert the whole input into the spool; returns the account of it for the manifest."""
-    ledger = Ledger([READ, *steps(settings), *_steps_over_all(settings)])
+    ledger = Ledger([READ, *names, *_steps_over_all(settings)])
     account = Account(root)
 
     def take(piece: Piece, what: dict[str, Any], place: int) -> None:
