@@ -15,25 +15,27 @@ _APART = "<!-- -->"
 """Keeps neighbours apart and shows nothing."""
 
 _TAGS = {"**": "strong", "*": "em", "~~": "del"}
-_SPACE_RUN = re.compile(r"[ \t\r\f]+")
+_SPACE_RUN = re.compile(r" [ \t\r\f]+|[\t\r\f][ \t\r\f]*")
 _LINE_END = re.compile(r" ?\n[ \n]*")
 _PLAIN = bytes(set(range(256)) - set(b"\t\n\r\f\\`*_<&]~"))
 """Of text in UTF-8: text of nothing else needs no escape, and only runs of spaces evened out.
 
 Deleting these is three times as fast as a search for the others."""
 
-_INLINE_MARKUP = re.compile(  # the ends of the text count as letters: anything may stand there
+_INLINE_MARKUP = re.compile(
+    # The ends of the text count as letters: anything may stand there. Each way begins with the
+    # character itself and looks back over it, because then a search skips all other characters.
     r"""
     \\(?=[!-/:-@[-`{-~\n]|\Z)       # a backslash before punctuation or a line end means something
     | `
-    | (?<!\s)\* | \*(?!\s)
-    | (?<![^\W_])_(?!\s) | (?<!\s)_(?![^\W_])
+    | \*(?:(?<!\s\*)|(?!\s))
+    | _(?:(?<![^\W_]_)(?!\s)|(?<!\s_)(?![^\W_]))
     | <(?=[a-zA-Z/!?]|\Z)           # would open a tag or an autolink
     | &(?=\#?\w*(?:;|\Z))           # would be an entity
     | \](?=[(:\[]|\Z)               # would end the text of a link
-    | (?<![\s~])~{2,} | (?<!~)~{2,}(?![\s~]) | ^~ | ~\Z
+    | ~(?:(?<![\s~]~)~+|(?<!~~)~+(?![\s~])|(?<!.~)|\Z)
     """,
-    re.VERBOSE,
+    re.VERBOSE | re.DOTALL,
 )
 _LINE_MARKUP = re.compile(
     r"""
@@ -60,16 +62,20 @@ def escape(text: str) -> str:
     Blanks are evened out as a browser does, line ends stay as soft breaks.
     """
     if text.encode().translate(None, _PLAIN):
-        text = _LINE_END.sub("\n", _SPACE_RUN.sub(" ", text))
-        return _INLINE_MARKUP.sub(_escape_all, text)
+        return _INLINE_MARKUP.sub(_escape_all, _even(text))
     return _SPACE_RUN.sub(" ", text) if "  " in text else text
+
+
+def _even(text: str) -> str:
+    text = _SPACE_RUN.sub(" ", text)
+    return _LINE_END.sub("\n", text) if "\n" in text else text
 
 
 def escape_alone(text: str) -> str:
     """Text as Markdown that has a line, or several, for itself."""
     text = text.strip(" \t\n\r\f")
     if text.encode().translate(None, _PLAIN):
-        return escape(f"\n{text}\n")[1:-1]
+        return _INLINE_MARKUP.sub(_escape_all, f"\n{_even(text)}\n")[1:-1]
     return _SPACE_RUN.sub(" ", text) if "  " in text else text
 
 

@@ -14,7 +14,7 @@ from selectolax.lexbor import LexborNode
 
 from datasets_scripts.sharegpt import commonmark, katex
 from datasets_scripts.sharegpt.inline import BLOCKS, CONTAINERS, HEADINGS, LISTS, inline, line
-from datasets_scripts.sharegpt.tree import MAX_DEPTH, parse, siblings
+from datasets_scripts.sharegpt.tree import MAX_DEPTH, parsed, siblings
 
 MAX_INDENT = 400
 """Columns before a line. A line of one letter may cost this much, so it is bounded too."""
@@ -40,7 +40,8 @@ _MAX_NUMBER = 999_999_999  # of a list item (CommonMark)
 def to_markdown(html: str) -> str:
     """Convert one model turn. Never raises; text is neither lost nor invented."""
     strings: list[str] = []
-    _gather(_loose(_blocks(parse(html), 0, ""), ""), strings)
+    with parsed(html) as nodes:
+        _gather(_loose(_blocks(nodes, 0, ""), ""), strings)
     return "".join(strings)
 
 

@@ -7,6 +7,8 @@ Answers nest a dozen elements, so only markup of a thousand tags is looked at be
 
 import re
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from selectolax.lexbor import LexborDocumentOptions, LexborHTMLParser, LexborNode
 
@@ -16,6 +18,13 @@ quotes in each other, in the page's own wrappers, with paragraphs and marks insi
 
 _MAX_OPEN = 300
 """Elements open at once in markup of many tags; a level may take several, as of a table."""
+
+_DOCUMENT = 100_000
+"""Characters that are parsed into one document. To make one takes as long as to parse a turn, but
+it keeps all that was in it."""
+
+_spare: list[tuple[LexborNode, int]] = []
+"""Elements of documents in which there is room, and the characters parsed into each so far."""
 
 _FEW = 1_000
 """Tags. The worst markup of so many, or of five times as many characters, is cheap."""
@@ -82,19 +91,30 @@ def _shallow(html: str) -> str:
     return html
 
 
-def parse(html: str) -> list[LexborNode]:
-    """The top nodes of a turn, which is what stood inside an element of the page."""
+@contextmanager
+def parsed(html: str) -> Iterator[list[LexborNode]]:
+    """The top nodes of a turn, which is what stood inside an element of the page.
+
+    They are whole until the block ends.
+    """
     if "\x00" in html:
         html = html.replace("\x00", "\N{REPLACEMENT CHARACTER}")
     html = _shallow(html)
+    element, filled = _spare.pop() if _spare else (_element(), 0)
     try:
-        utf8 = html.encode()
+        element.inner_html = html
     except UnicodeEncodeError:  # half of a surrogate pair
-        utf8 = html.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
+        element.inner_html = html.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    yield siblings(element.first_child)
+    if filled + len(html) < _DOCUMENT:
+        _spare.append((element, filled + len(html)))
+
+
+def _element() -> LexborNode:
     options = LexborDocumentOptions.WO_EVENTS  # the tree as written: nothing is cloned into it
-    # A fragment's first node stands for all of them when asked for its text, so that is a comment.
-    first = LexborHTMLParser(b"<!---->" + utf8, is_fragment=True, options=options).root
-    return siblings(first.next) if first is not None else []
+    element = LexborHTMLParser("<div></div>", is_fragment=True, options=options).root
+    assert element is not None
+    return element
 
 
 def siblings(node: LexborNode | None) -> list[LexborNode]:

@@ -4,10 +4,12 @@ No test is timed; without the limits in ``tree.py`` these would take minutes or 
 the parser is asked for more nodes than the limits allow.
 """
 
+import resource
+
 import pytest
 
 from datasets_scripts.sharegpt.markdown import to_markdown
-from datasets_scripts.sharegpt.tree import parse
+from datasets_scripts.sharegpt.tree import parsed
 
 LEVELS = 100_000
 
@@ -87,11 +89,12 @@ def test_marks_left_open_are_not_repeated_without_end() -> None:
 
 def depth(page: str) -> int:
     """Levels of the deepest element."""
-    deepest, nodes = 0, [(node, 1) for node in parse(page)]
-    while nodes:
-        node, level = nodes.pop()
-        deepest = max(deepest, level)
-        nodes += [(child, level + 1) for child in node.iter(include_text=False)]
+    with parsed(page) as top:
+        deepest, nodes = 0, [(node, 1) for node in top]
+        while nodes:
+            node, level = nodes.pop()
+            deepest = max(deepest, level)
+            nodes += [(child, level + 1) for child in node.iter(include_text=False)]
     return deepest
 
 
@@ -121,14 +124,15 @@ def test_a_tag_name_is_read_once() -> None:
 @pytest.mark.parametrize("attribute", ["a{}<", 'a{}="<>"', "'a{}", '"a{}', "a{}=b", "/a{}"])
 def test_no_tag_keeps_more_attributes_than_it_may(tag: str, attribute: str) -> None:
     many = " ".join(map(attribute.format, range(60_000)))
-    for node in parse(f"<{tag} {many}>text"):
-        assert len(node.attributes) <= 201
+    with parsed(f"<{tag} {many}>text") as nodes:
+        assert all(len(node.attributes) <= 201 for node in nodes)
 
 
 def test_few_tags_with_many_marks_open_are_bounded_too() -> None:
     marks = "".join(f"<b class=c{number}>" for number in range(300))
     page = f"<p>{marks}" + "<li><input type=checkbox>a" * 2_000
-    assert sum(len(node.css("b")) for node in parse(page)) == 0
+    with parsed(page) as nodes:
+        assert sum(len(node.css("b")) for node in nodes) == 0
     assert to_markdown(page).count("a") == 2_000
 
 
@@ -138,3 +142,23 @@ def test_marks_without_text_do_not_look_at_all_that_is_beside_them() -> None:
 
 def test_the_empty_answer_is_empty() -> None:
     assert to_markdown("") == ""
+
+
+def test_turns_that_share_a_document_are_apart() -> None:
+    one, two = "<p>one <b>open</p>", "<div>two</i> <table><tr><td>cell"
+    apart = [to_markdown(one), to_markdown(two)]
+    with parsed(one) as outer, parsed(two) as inner:
+        assert [node.text() for node in outer] == ["one open"]
+        assert inner[0].text() == "two cell"
+    assert [to_markdown(one), to_markdown(two)] * 500 == apart * 500
+    assert [to_markdown(one), to_markdown(two)] == apart
+
+
+def test_memory_of_many_turns_is_that_of_one() -> None:
+    turn = "<p>some text</p>" * 200
+    for _ in range(50):
+        to_markdown(turn)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for _ in range(5_000):
+        to_markdown(turn)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 8_000  # KiB; all: 100 MB
