@@ -2,7 +2,7 @@
 
 import shutil
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -114,23 +114,40 @@ def steps(settings: Settings) -> dict[str, Step]:
     Raises:
         InputError, SettingError: a file of patterns or a language that cannot be used.
     """
-    chain: dict[str, Step] = {}
+    return {name: make() for name, make in _chain(settings).items()}
+
+
+def _chain(settings: Settings) -> dict[str, Callable[[], Step]]:
+    """What makes each step: patterns and models take a while, and not every process needs them."""
+    chain: dict[str, Callable[[], Step]] = {}
     if settings.banners != "keep":
-        chain["page notices"] = boilerplate.no_page_notices
-    chain["roles"] = filters.repair_roles(settings.doubled_turns)
-    chain["text"] = turns.to_text
+        chain["page notices"] = lambda: boilerplate.no_page_notices
+    chain["roles"] = partial(filters.repair_roles, settings.doubled_turns)
+    chain["text"] = lambda: turns.to_text
     if settings.banners != "keep":
-        chain["interface"] = boilerplate.interface(settings.banners)
-    chain["empty turns"] = filters.no_empty_turn
+        chain["interface"] = partial(boilerplate.interface, settings.banners)
+    chain["empty turns"] = lambda: filters.no_empty_turn
     if settings.refusals != "none":
-        chain["refusals"] = boilerplate.refusals(_patterns(settings), settings.at_refusal)
+        chain["refusals"] = partial(boilerplate.refusals, _patterns(settings), settings.at_refusal)
     if settings.languages:
-        chain["language"] = language.identify(settings.keep_languages, settings.skip_languages)
+        chain["language"] = partial(
+            language.identify, settings.keep_languages, settings.skip_languages
+        )
     if settings.personal_data != "off":
-        chain["personal data"] = personal_data.protect(settings.personal_data)
+        chain["personal data"] = partial(personal_data.protect, settings.personal_data)
     if (settings.numbering, settings.encoding) != ("keep", "keep"):
-        chain["format damage"] = damage.repair(settings.numbering, settings.encoding)
+        chain["format damage"] = partial(damage.repair, settings.numbering, settings.encoding)
     return chain
+
+
+def _try_choices(settings: Settings) -> None:
+    """Make the steps that a file or a code of one's own may spoil: it is better told here and now
+    than by a process that works on pieces."""
+    chain = _chain(settings)
+    if isinstance(_patterns(settings), Path):
+        chain["refusals"]()
+    if settings.keep_languages or settings.skip_languages:
+        chain["language"]()
 
 
 def _patterns(settings: Settings) -> Preset | Path:
@@ -155,7 +172,7 @@ def build(settings: Settings) -> Path:
         raise SettingError(f"out: {settings.out} is inside the input, which it would change")
     path = settings.out / f"{CORPUS}-{VERSION}"
     run = path.with_name(path.name + ".run")
-    names = list(steps(settings))  # first: it tells best of a file or a code that cannot be used
+    _try_choices(settings)
     made: dict[str, Any] = {"version": VERSION, "configuration": _configuration(settings)}
     if release.is_built(path, made):
         wanted = {"input": _fingerprint(root) | origin}
@@ -163,7 +180,7 @@ def build(settings: Settings) -> Path:
         print(f"{path}: already built from this input")
     else:
         with results.opened(run, made) as found, Spool(settings.out, found.file) as spool:
-            made |= _fill(spool, found, root, names, settings)
+            made |= _fill(spool, found, root, settings)
             made["input"] |= origin
             template = prompts.load(HERE / "card.md")
             try:
@@ -204,11 +221,9 @@ def _worker(settings: Settings) -> Worker:
     return Worker(steps(settings), questions, settings.near_duplicates > 0, shown, count)
 
 
-def _fill(
-    spool: Spool, found: Results, root: Path, names: list[str], settings: Settings
-) -> dict[str, Any]:
+def _fill(spool: Spool, found: Results, root: Path, settings: Settings) -> dict[str, Any]:
     """Convert the whole input into the spool; returns the account of it for the manifest."""
-    ledger = Ledger([READ, *names, *_steps_over_all(settings)])
+    ledger = Ledger([READ, *_chain(settings), *_steps_over_all(settings)])
     account = Account(root)
 
     def take(piece: Piece, what: dict[str, Any], place: int) -> None:

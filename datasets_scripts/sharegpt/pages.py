@@ -71,8 +71,8 @@ def read_page(source: str, page: bytes) -> RawConversation | Unreadable:
 def _script(page: bytes) -> tuple[int, int]:
     """Where the page's data begins and ends, or -1: in its last script.
 
-    In the data ``<`` is written ``\\u003c``, so a search for bytes is exact, and the one for a single
-    byte is many times as fast as others.
+    In the data ``<`` is written ``\\u003c``, so a search for bytes is exact. That for a single byte
+    is many times as fast as others.
     """
     end = page.rfind(b"</script>")
     start = page.rfind(b"<", 0, max(end, 0))

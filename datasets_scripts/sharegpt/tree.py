@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import cast
 
 from selectolax.lexbor import LexborDocumentOptions, LexborHTMLParser, LexborNode
 
@@ -112,9 +113,7 @@ def parsed(html: str) -> Iterator[list[LexborNode]]:
 
 def _element() -> LexborNode:
     options = LexborDocumentOptions.WO_EVENTS  # the tree as written: nothing is cloned into it
-    element = LexborHTMLParser("<div></div>", is_fragment=True, options=options).root
-    assert element is not None
-    return element
+    return cast(LexborNode, LexborHTMLParser("<div></div>", is_fragment=True, options=options).root)
 
 
 def siblings(node: LexborNode | None) -> list[LexborNode]:
