@@ -198,6 +198,8 @@ def code_block(text: str, language: str) -> str:
 
 def link_target(address: str) -> str:
     """A link's address; in angle brackets if it would end early."""
+    if not address:
+        return "<>"
     address = re.sub(r"[\r\n\t]", "", address).replace("\\", "\\\\")
     address = re.sub(r"&(?=#?\w+;)", "&amp;", address)
     if not address or re.search(r"[\s()<>\x00-\x1f\x7f]", address):

@@ -17,7 +17,7 @@ _APART = {*BLOCKS, "li", "td", "th", "tr"}
 
 _CHROME = {"button", "svg", "script", "style", "title", "-comment", "template", "noscript"}
 _MARKS = {"strong": "**", "b": "**", "em": "*", "i": "*", "del": "~~", "s": "~~", "strike": "~~"}
-_MAX_EMPTY = 10
+_MAX_EMPTY = 3
 """Elements without text that are passed over to find what stands beside a mark."""
 _KEPT_TAGS = {"sub", "sup", "kbd", "mark", "u"}
 
@@ -56,8 +56,9 @@ def inline(node: LexborNode, tag: str, depth: int, marks: tuple[str, ...]) -> st
         inside = (*marks, "katex") if katex.is_formula(node) else marks
         return _inlines(katex.shown(node), depth + 1, inside)
     if tag == "img":
-        alt = commonmark.escape_brackets(commonmark.escape_alone(node.attributes.get("alt") or ""))
-        target = commonmark.link_target(node.attributes.get("src") or "")
+        attributes = node.attributes
+        alt = commonmark.escape_brackets(commonmark.escape_alone(attributes.get("alt") or ""))
+        target = commonmark.link_target(attributes.get("src") or "")
         return f"![{commonmark.one_line(alt)}]({target})"
     if tag == "input":
         return _checkbox(node)

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from operator import itemgetter
 from typing import cast
 
 from selectolax.lexbor import LexborDocumentOptions, LexborHTMLParser, LexborNode
@@ -59,7 +60,7 @@ _NOTHING = "</wbr"
 def _shallow(html: str) -> str:
     """The same markup, with the tags made void that nest too deep to be parsed in linear time."""
     if len(html) >= _LONG:
-        html = _LOADED.sub(r"\1", html)
+        html = _LOADED.sub(itemgetter(1), html)  # a template is expanded by far slower code
     if len(html) < 5 * _FEW or html.count("<") < _FEW:
         return html
     open_elements = Counter[str]()
