@@ -77,8 +77,8 @@ olah: .venv-olah/installed ## a third-party Hub server for the tests, in an envi
 	.venv-olah/bin/python -m pip install --quiet --disable-pip-version-check olah==0.5.4
 	@touch $@
 
-fuzz: .venv/train .venv/dev ## 100,000 hostile answers of each kind for the converter
-	$(PY) -m pytest --hypothesis-profile=fuzz tests/datasets_scripts/sharegpt/test_fuzz.py
+fuzz: .venv/train .venv/dev ## 100,000 hostile inputs of each kind: answers, files, turns
+	$(PY) -m pytest --hypothesis-profile=fuzz tests/datasets_scripts/sharegpt/test_fuzz*.py
 
 speed: .venv/base ## CPU and memory beside named peers, which it installs apart; PAGES=
 	$(PY) -m tests.speed.sharegpt $(if $(PAGES),--pages $(PAGES))
