@@ -4,7 +4,7 @@ PYTHON ?= python3
 OUT ?= out
 RAW ?=
 PAGES ?=
-RELEASE ?= $(OUT)/releases/sharegpt-1.1.0
+RELEASE ?= $(OUT)/releases/sharegpt-1.2.0
 ID ?=
 REPO ?=
 FLAGS ?=
@@ -14,7 +14,7 @@ JUDGE ?=
 SUITE ?= starter
 RECIPE ?= tiny-cpu
 BASELINE ?=
-DATASET ?= $(OUT)/releases/sharegpt-1.1.0
+DATASET ?= $(OUT)/releases/sharegpt-1.2.0
 
 PY := .venv/bin/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt

@@ -2,7 +2,7 @@
 
 ::
 
-    builder = ShareGPT(release="out/releases/sharegpt-1.1.0", config_name="en")
+    builder = ShareGPT(release="out/releases/sharegpt-1.2.0", config_name="en")
     builder.download_and_prepare(num_proc=2)
     dialogs = builder.as_dataset(split="train")
 
@@ -18,7 +18,8 @@ import datasets
 
 from datasets_scripts.sharegpt import build as sharegpt
 from datasets_scripts.sharegpt import work
-from datasets_scripts.ultrachat import build as ultrachat
+from datasets_scripts.ultrachat import rows
+from datasets_scripts.ultrachat import settings as ultrachat
 from ultra import loading, release
 from ultra.errors import InputError, SettingError
 
@@ -112,9 +113,9 @@ class ShareGPT(_Corpus):
 class UltraChat(_Corpus):
     """Simulated dialogues; ``release`` must exist, since only the build talks to models."""
 
-    CORPUS = ultrachat.CORPUS
+    CORPUS = rows.CORPUS
     VERSION = datasets.Version(ultrachat.VERSION)
-    BUILDER_CONFIGS = _configs(ultrachat.VERSION, "all")
+    BUILDER_CONFIGS = _configs(ultrachat.VERSION, *ultrachat.CONFIGS)
     DEFAULT_CONFIG_NAME = "all"
 
 

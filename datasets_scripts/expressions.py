@@ -24,11 +24,13 @@ from ultra.errors import InputError
 _OPENING = 120
 """Characters: an opening is an answer's first line, or this much of it."""
 _HEADER = re.compile(r"(?:opening|anywhere):.*")
-_QUOTED = re.compile(
-    r"""
-    "[^"\n]{1,400}" | “[^”\n]{1,400}” | «[^»\n]{1,400}» | „[^“\n]{1,400}“ | 「[^」\n]{1,400}」
+_QUOTED = (
+    re.compile(  # none holds its own opening mark, or a row of these would cost 400 times more
+        r"""
+    "[^"\n]{1,400}" | “[^“”\n]{1,400}” | «[^«»\n]{1,400}» | „[^„“\n]{1,400}“ | 「[^「」\n]{1,400}」
     """,
-    re.VERBOSE,
+        re.VERBOSE,
+    )
 )
 _CLAUSE_END = re.compile(r"(?<=[,.!?:;…)*>-]) ")
 

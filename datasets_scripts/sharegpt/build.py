@@ -34,7 +34,7 @@ from datasets_scripts.summary import print_summary
 from ultra import command, files, prompts, release
 from ultra.errors import InputError, SettingError
 
-VERSION = "1.1.0"
+VERSION = "1.2.0"
 """Goes up whenever the same input and settings would give other bytes."""
 
 HERE = Path(__file__).parent

@@ -94,6 +94,7 @@ Je suis désolé, mais je ne peux pas vous aider avec cela.
 En tant que modèle de langage, je n'ai pas d'opinion.
 Je suis un modèle de langage et je ne dors pas.
 Es tut mir leid, aber ich kann Ihnen dabei nicht helfen.
+Es tut mir leid, aber dabei kann ich nicht helfen.
 Als KI-Sprachmodell habe ich keine Gefühle.
 Ich bin ein Sprachmodell und habe keine Meinung.
 Извините, но я не могу помочь с этим.

@@ -35,7 +35,7 @@ from tests.datasets_scripts.sharegpt.raw import (
 from ultra import release, schema
 from ultra.errors import InputError, OutputError, SettingError
 
-GOLDEN_VERSION = "1.1.0"
+GOLDEN_VERSION = "1.2.0"
 GOLDEN_DIGEST = "485c1bd6dc614080e31ead0bf8330148d20e3493a14d411b24a92f697c5c0fdf"
 
 
