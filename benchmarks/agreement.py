@@ -1,10 +1,21 @@
-"""How far judges agree with each other, with people, and with the length of an answer."""
+"""How far judges agree with each other, with people, and with the length of an answer.
+
+As a command it compares two files of pairwise judgments of the same answers: published ones, one's
+own, or what people said, lines of ``{"id", "verdict"}`` with model, tie or baseline.
+"""
 
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import sqrt
+from pathlib import Path
+
+import orjson
+
+from benchmarks import metrics, published
+from ultra import command
+from ultra.errors import InputError
 
 Labels = Mapping[str, str | None]
 """A judge's verdict by question, such as model, tie or baseline; None if unscored."""
@@ -64,3 +75,83 @@ def length_correlation(pairs: Iterable[tuple[int, float | None]]) -> float | Non
     if spread <= 0:
         return None
     return statistics.covariance(lengths, points) * (len(known) - 1) / len(known) / sqrt(spread)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Compare the verdicts of two judges, or of a judge and people, on the same answers."""
+
+    one: Path = command.positional("a file of pairwise judgments")
+    other: Path = command.positional("another, of the same answers")
+    without_ties: bool = False
+    """Leave out what either called a tie."""
+    json: bool = False
+    """One JSON object."""
+
+
+def compare(settings: Settings) -> Agreement:
+    """Print how far two files agree.
+
+    Raises:
+        InputError: a file holds no pairwise judgments, or they share no question.
+    """
+    one, other = labels(settings.one), labels(settings.other)
+    if not one.keys() & other.keys():
+        raise InputError(
+            f"{settings.one} and {settings.other}: judge no question in common, such as "
+            f"{min(one)[:60]!r} and {min(other)[:60]!r}"
+        )
+    found = agreement(one, other, frozenset({"tie"} if settings.without_ties else ()))
+    if settings.json:
+        print(orjson.dumps(asdict(found)).decode())
+    else:
+        shown = {name: "" if value is None else value for name, value in asdict(found).items()}
+        print("  ".join(f"{name} {value}" for name, value in shown.items()))
+    return found
+
+
+def labels(path: Path) -> dict[str, str | None]:
+    """The verdict of a file on each question, over all orders and samples; None if unscored.
+
+    Raises:
+        InputError: the file holds no pairwise judgments.
+    """
+    rows = published.rows(path)
+    if {"id", "verdict"} <= rows[0].keys() and "suite" not in rows[0]:
+        return {str(row["id"]): _said(path, row.get("verdict")) for row in rows}
+    form = published.form(path, rows[0])
+    if form == "annotations":
+        return {
+            row.instruction: _label(row.preference) for row in published.annotations(path, rows)
+        }
+    if form in ("reviews", "openchat"):
+        read = published.reviews if form == "reviews" else published.openchat
+        means = metrics.mean_scores(read(path, rows))
+        return {name: _label(_points(*pair) if pair else None) for name, pair in means.items()}
+    if form == "own":
+        from benchmarks import judgments, own
+
+        found = judgments.read(path)
+        if found[0]["kind"] != "grade":
+            return {name: _label(point) for name, point in own.points(found).items()}
+    raise InputError(f"{path}: these are no comparisons with one baseline")
+
+
+def _said(path: Path, verdict: object) -> str | None:
+    if verdict not in ("model", "tie", "baseline", "unscored", None):
+        raise InputError(f"{path}: {verdict!r} is no verdict: model, tie, baseline or unscored")
+    return verdict if isinstance(verdict, str) and verdict != "unscored" else None
+
+
+def _points(model: float, baseline: float) -> float:
+    return 0.5 if model == baseline else float(model > baseline)
+
+
+def _label(points: float | None) -> str | None:
+    if points is None:
+        return None
+    return "tie" if points == 0.5 else "model" if points > 0.5 else "baseline"
+
+
+if __name__ == "__main__":
+    command.main(Settings, compare)

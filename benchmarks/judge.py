@@ -1,117 +1,141 @@
-"""Judge a model's answers against a baseline's: both orders, every verdict with its raw text."""
+"""Judge a model's answers, beside a baseline's or by themselves, under a protocol.
+
+Every verdict stands with the judge's raw words. What cannot be judged or read is unscored, with a
+reason, and is never a score.
+"""
 
 import asyncio
+import sys
 from collections import Counter
-from dataclasses import asdict, dataclass
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import yaml
-from tqdm import tqdm
+import orjson
 
-from benchmarks import results, suites, verdict
-from benchmarks.suites import Question, Suite
-from benchmarks.verdict import Unscored
-from ultra import command, jsonl, models, pool, prompts
-from ultra.chat import ChatModel, Completion, Sampling, Usage
+from benchmarks import answer_forms, cases, judgments, protocol, reading, results, suites
+from benchmarks.cases import Case
+from benchmarks.protocol import Orders, Protocol
+from benchmarks.suites import Suite
+from ultra import budget, command, engine, files, jsonl, models
+from ultra.budget import Prices
+from ultra.chat import ChatModel, Completion, Sampling
+from ultra.engine import Limits
 from ultra.errors import CallError, InputError, SettingError
-from ultra.journal import recorded
-from ultra.prompts import Prompt
 from ultra.schema import Message
 
-HERE = Path(__file__).parent
-Order = Literal["model_first", "baseline_first"]
+Row = dict[str, Any]
+LETTERS_A_TOKEN = 4
+"""For the estimate before a run only: English text in the vocabularies of OpenAI."""
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Judge a model's answers to a suite against a baseline's answers."""
+class Settings(Limits):
+    """Judge a model's answers to a suite."""
 
     model: str = ""
     """Whose answers: as given when they were made."""
     suite: str = "starter"
     """Name of a suite, or a .jsonl file of questions."""
-    judge: str = ""
-    """Who judges: demo, a checkpoint folder, or a model's name at the endpoint."""
+    judge: list[str] = field(default_factory=list)
+    """Who judges: demo, a checkpoint folder, or a model's name at the endpoint; again for each of
+    several. By default the protocol's own judge."""
     base_url: str = ""
-    """OpenAI-compatible endpoint of the judge; by default OPENAI_BASE_URL."""
-    baseline: Path | None = None
-    """Answers to compare with, a .jsonl file; by default the suite's own."""
+    """OpenAI-compatible endpoint of the judges; by default OPENAI_BASE_URL."""
+    protocol: str = ""
+    """Name of a protocol, or the path of a .yaml file; by default the suite's."""
+    orders: Orders = ""
+    """Orders in which two answers are shown; by default the protocol's."""
+    samples: int = 0
+    """Judgments of each order; 0 is as many as the protocol has."""
+    baseline: str = ""
+    """Answers to compare with: a file in any published form, or a model that has answered; by
+    default the suite's own."""
+    retry_unscored: bool = False
+    """Ask once more, as another draw, about what was judged and could not be read."""
     out: Path = Path("out/results")
     """Folder of all results, where the answers are."""
-    concurrency: int = 16
-    """Judgments made at the same time."""
-
-    def __post_init__(self) -> None:
-        if self.concurrency < 1:
-            raise SettingError(f"concurrency: {self.concurrency} is not 1 or more")
 
 
 @dataclass(frozen=True)
-class Protocol:
-    """All that defines a number but the answers themselves. ``hash`` stands in every row."""
+class Job:
+    """What one judge has to do: the cases of one model's answers, and what all rows share."""
 
-    hash: str
-    system: Prompt
-    request: Prompt
-    orders: list[Order]
-    sampling: Sampling
+    model: str
+    baseline: str
+    protocol: Protocol
+    record: Row
+    cases: list[Case]
+    tries: dict[tuple[str, int, str, int], int]
 
-
-@dataclass(frozen=True)
-class Pair:
-    """One question with the two answers to it."""
-
-    question: Question
-    model: dict[str, Any]
-    baseline: dict[str, Any]
-    order: Order
+    def tries_of(self, case: Case) -> int:
+        """How often a case may be asked until it is read."""
+        return max(1, self.tries.get((case.question.id, case.turn, case.order, case.sample), 1))
 
 
-def judge(settings: Settings) -> Path:
-    """Write the judgments of one judge on one model; finished calls come from the journal.
+def judge(settings: Settings) -> list[Path]:
+    """Write the judgments of each judge on one model; finished calls come from the journal.
 
     Raises:
-        SettingError: unknown suite, no baseline for it, or a judge that cannot be opened.
-        InputError: answers of the model or the baseline are missing.
-        ModelError: the judge's endpoint refuses us.
+        SettingError: unknown suite or protocol, no baseline, or a judge that cannot be opened or
+            does not give what the protocol needs.
+        InputError: answers of the model or the baseline are missing, or the references are.
+        ModelError: a judge's endpoint refuses us.
+        BudgetError: the next call could pass the budget.
     """
     suite = suites.load(settings.suite)
+    chosen = protocol.load(settings.protocol or suite.protocol, settings.samples, settings.orders)
     named = models.display_name(
         models.chosen(settings.model, "answers", "--model (MODEL= with make)")
     )
-    judging = models.open_model(
-        models.chosen(settings.judge, "judge", "--judge (JUDGE= with make)"), settings.base_url
-    )
-    baseline = settings.baseline or suite.baseline
-    if baseline is None:
-        raise SettingError(f"suite {suite.name}: has no baseline of its own; set --baseline")
     folder = results.folder(settings.out, suite.name, named)
     answers = results.read_answers(folder / results.ANSWERS)
-    others = results.read_answers(baseline)
     _check_questions(suite, answers, folder / results.ANSWERS)
-    _check_questions(suite, others, baseline)
-    if not any(question.id in others for question in suite.questions):
-        raise InputError(f"{baseline}: answers none of the questions of suite {suite.name}")
-    protocol = read_protocol("pairwise", suite, judging.name, jsonl.digest(others))
-    pairs = [
-        Pair(question, answers.get(question.id, {}), others.get(question.id, {}), order)
-        for question in suite.questions
-        for order in protocol.orders
-    ]
-    place = results.journal(folder, "judgments", judging.name)
-    rows = asyncio.run(_judge_all(pairs, protocol, judging, place, settings.concurrency))
-    head = {"suite": suite.name, "suite_digest": suite.digest, "judge": judging.name}
-    path = results.judgments_file(folder, judging.name, protocol.hash)
-    jsonl.write(path, ({**head, "model": named, **row} for row in rows))
-    unscored = Counter(row["reason"] for row in rows if row["verdict"] == "unscored")
-    reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(unscored.items()))
-    print(f"{len(rows)} judgments, unscored: {reasons or 'none'}")
-    print(path)
-    return path
+    others = {} if chosen.kind == "grade" else _baseline(settings, suite)
+    found = cases.cases(suite.questions, answers, others, chosen)
+    _check_references(suite, chosen, found)
+    prices = Prices.load(settings.prices)
+    written = []
+    for name in settings.judge or [chosen.judge]:
+        name = models.chosen(name, "judge", "--judge (JUDGE= with make)")
+        judging = models.open_model(name, settings.base_url)
+        about = {"suite": suite.name, "suite_digest": suite.digest}
+        record = chosen.record(judging.name, about, _digest(others))
+        path = judgments.path(folder, judging.name, record["hash"])
+        tries = _tries(path, settings.retry_unscored)
+        job = Job(named, _name(others), chosen, record, found, tries)
+        run = results.journal(folder, "judgments", judging.name).parent
+        rows = asyncio.run(_judge_all(job, judging, settings, prices, run))
+        files.write_text(judgments.protocol_path(path), orjson.dumps(record).decode() + "\n")
+        jsonl.write(path, rows)
+        _report(rows)
+        print(path)
+        written.append(path)
+    return written
 
 
-def _check_questions(suite: Suite, answers: dict[str, dict[str, Any]], path: Path) -> None:
+def _baseline(settings: Settings, suite: Suite) -> dict[str, Row]:
+    """The answers compared with, by question."""
+    if not settings.baseline:
+        return suites.baseline_answers(suite)
+    if settings.baseline == settings.model:
+        raise SettingError(f"baseline: {settings.model} is the model that is judged")
+    path = Path(settings.baseline)
+    if not path.is_file():
+        path = results.folder(settings.out, suite.name, settings.baseline) / results.ANSWERS
+        if not path.is_file():
+            raise SettingError(
+                f"baseline: {settings.baseline} is no file, and no model of that name has answered "
+                f"{suite.name} ({path} is not there)"
+            )
+    rows = answer_forms.read(path, suite.questions, allow=("missing", "foreign"))
+    others = {row["id"]: row for row in rows}
+    _check_questions(suite, others, path)
+    return others
+
+
+def _check_questions(suite: Suite, answers: dict[str, Row], path: Path) -> None:
     """Hold answers to the questions that they were given to; imported ones do not say."""
     for question in suite.questions:
         if answers.get(question.id, {}).get("question", question.digest) != question.digest:
@@ -120,81 +144,171 @@ def _check_questions(suite: Suite, answers: dict[str, dict[str, Any]], path: Pat
             )
 
 
-def read_protocol(name: str, suite: Suite, judge_name: str, baseline_digest: str) -> Protocol:
-    """Read a protocol file and hash everything that decides a score under it."""
-    written = yaml.safe_load((HERE / "protocols" / f"{name}.yaml").read_text(encoding="utf-8"))
-    system = prompts.load(HERE / "prompts" / written["system_prompt"])
-    request = prompts.load(HERE / "prompts" / written["request_prompt"])
-    parts = [written, system.digest, request.digest, judge_name, suite.digest, baseline_digest]
-    sampling = Sampling(**written["sampling"])
-    return Protocol(jsonl.digest(parts)[:12], system, request, written["orders"], sampling)
+def _check_references(suite: Suite, chosen: Protocol, found: list[Case]) -> None:
+    """Say which questions lack a reference answer, before anything is paid.
+
+    Raises:
+        InputError: all that need one lack it.
+    """
+    needing = dict.fromkeys(case.question.id for case in found if case.prompt.needs_reference)
+    lacking = dict.fromkeys(
+        case.question.id for case in found if cases.lacks(case) == "no_reference"
+    )
+    if not lacking:
+        return
+    some = ", ".join(list(lacking)[:5]) + (", …" if len(lacking) > 5 else "")
+    what = f"suite {suite.name}: {len(lacking)} of {len(needing)} questions that protocol "
+    what += f"{chosen.name} judges beside a reference answer have none ({some})"
+    if len(lacking) == len(needing):
+        raise InputError(f"{what}; give them a 'reference', or choose another --protocol")
+    print(f"{what}: unscored", file=sys.stderr)
+
+
+def _name(others: dict[str, Row]) -> str:
+    """Whose answers the model's are compared with, also where one of them is missing."""
+    return next((row["model"] for row in others.values() if row.get("model")), "")
+
+
+def _digest(others: dict[str, Row]) -> str:
+    rows = others.values()
+    return jsonl.digest([[row["id"], row.get("model", ""), row["turns"]] for row in rows])
+
+
+def _tries(path: Path, retry: bool) -> dict[tuple[str, int, str, int], int]:
+    """How often each case of a run before was asked; once more if it shall be tried again."""
+    rows = judgments.read(path) if path.is_file() else []
+    return {
+        judgments.key(row): row["tries"] + (retry and row["verdict"] == "unscored") for row in rows
+    }
 
 
 async def _judge_all(
-    pairs: list[Pair], protocol: Protocol, judging: ChatModel, place: Path, concurrency: int
-) -> list[dict[str, Any]]:
-    rows: dict[tuple[str, Order], dict[str, Any]] = {}
-    async with recorded(judging, place) as asked:
-        bar = tqdm(total=len(pairs), disable=None)
-        bar.set_description(f"{judging.name} judges")
+    job: Job, judging: ChatModel, settings: Settings, prices: Prices, run: Path
+) -> list[Row]:
+    """A row for each case, in their order."""
+    rows: dict[int, Row] = {}
+    todo = [number for number, case in enumerate(job.cases) if _asked(case, job.protocol)]
+    print(_estimate(job, todo, judging.name, prices))
+    async with engine.session(settings, run, f"{judging.name} judges") as session:
+        asked = session.model(judging)
 
-        async def work(pair: Pair) -> None:
-            rows[pair.question.id, pair.order] = await _judge_one(pair, protocol, asked)
-            bar.update()
+        async def work(number: int) -> None:
+            rows[number] = await _judge_one(job, job.cases[number], asked)
 
-        with bar:
-            await pool.for_each(pairs, work, concurrency)
-    return [rows[pair.question.id, pair.order] for pair in pairs]
+        for number in sorted({*range(len(job.cases))} - {*todo}):
+            await work(number)
+        if job.protocol.kind == "pair_weighted":
+            todo = await _try_logprobs(judging.name, todo, work, rows)
+        if settings.batch:
+            await session.fill(asked, _requests(job, todo))
+        await session.for_each(todo, work, len(todo), "judgments")
+    return [rows[number] for number in range(len(job.cases))]
 
 
-async def _judge_one(pair: Pair, protocol: Protocol, judging: ChatModel) -> dict[str, Any]:
-    """The judgment row of one question in one order."""
-    row: dict[str, Any] = {
-        "id": pair.question.id,
-        "category": pair.question.category,
-        "baseline": pair.baseline.get("model", ""),
-        "order": pair.order,
-        "protocol": protocol.hash,
-        "revision": pair.model.get("revision", ""),
-        "characters": sum(len(turn) for turn in pair.model.get("turns", [])),
+def _asked(case: Case, chosen: Protocol) -> bool:
+    """Whether a judge has to be asked about a case."""
+    return not cases.lacks(case) and not (chosen.identical and cases.equal(case))
+
+
+async def _try_logprobs(
+    name: str, todo: list[int], work: Callable[[int], Awaitable[None]], rows: dict[int, Row]
+) -> list[int]:
+    """Judge until one call succeeds, and see that it has probabilities; what is left to do.
+
+    Raises:
+        SettingError: it has none, so no other call would have.
+    """
+    for done, number in enumerate(todo, 1):
+        await work(number)
+        if rows[number]["reason"] == "no_logprobs":
+            raise SettingError(
+                f"judge {name}: gives no log probabilities, which this protocol weighs answers by; "
+                "choose another judge, or a protocol that reads words (--protocol alpaca_eval)"
+            )
+        if rows[number]["tries"]:
+            return todo[done:]
+    return []
+
+
+async def _judge_one(job: Job, case: Case, judging: ChatModel) -> Row:
+    """The judgment of one case. After an unscored one of a run before, another draw may follow."""
+    said: list[Completion] = []
+    text, found = "", reading.unscored(cases.lacks(case))
+    if not found.reason:
+        found = reading.tie(job.protocol)
+    if _asked(case, job.protocol):
+        for attempt in range(job.tries_of(case)):
+            try:
+                sampling = cases.sampling(case, job.protocol, attempt)
+                said.append(await judging.complete(cases.messages(case), sampling))
+            except CallError as error:
+                if not said:
+                    text, found = str(error), reading.unscored(error.reason)
+                continue
+            latest = reading.read(said[-1], case, job.protocol)
+            if len(said) == 1 or latest.verdict != "unscored":
+                text, found = said[-1].text, latest
+            if latest.verdict != "unscored":
+                break
+    return {**_head(job, case), **_paid(said), **asdict(found), "text": text}
+
+
+def _head(job: Job, case: Case) -> Row:
+    """What a judgment is about: all fields in their order, those of the verdict still empty."""
+    about = {
+        "id": case.question.id,
+        "category": case.question.category,
+        "difficulty": case.question.difficulty,
+        "turn": case.turn,
+        "model": job.model,
+        "revision": case.model.get("revision", ""),
+        "baseline": job.baseline,
+        **{name: job.record[name] for name in ("suite", "suite_digest", "judge", "kind")},
+        "protocol": job.record["hash"],
+        "protocol_name": job.record["name"],
+        "order": case.order,
+        "sample": case.sample,
+        "characters": sum(map(len, case.shown(case.model))),
+        "baseline_characters": sum(map(len, case.shown(case.baseline))),
     }
-    if not pair.model.get("turns") or not pair.baseline.get("turns"):
-        return {**row, **_unscored("no_answer"), "text": "", "usage": asdict(Usage())}
-    try:
-        said = await judging.complete(_request(pair, protocol), protocol.sampling)
-    except CallError as error:
-        return {**row, **_unscored("call_failed"), "text": str(error), "usage": asdict(Usage())}
-    read = _read(said, pair.order)
-    return {**row, **read, "text": said.text, "usage": asdict(said.usage)}
+    return {name: about.get(name) for name in judgments.FIELDS}
 
 
-def _request(pair: Pair, protocol: Protocol) -> list[Message]:
-    """The judge's messages. The code in the marks is a hash of all texts: no answer knows it."""
-    model, baseline = "\n\n".join(pair.model["turns"]), "\n\n".join(pair.baseline["turns"])
-    first, second = (model, baseline) if pair.order == "model_first" else (baseline, model)
-    question = "\n\n".join(pair.question.turns)
-    slots = {"question": question, "answer_a": first, "answer_b": second}
-    text = protocol.request.fill({**slots, "code": jsonl.digest(slots)[:16]})
-    return [
-        {"role": "system", "content": protocol.system.text},
-        {"role": "user", "content": text},
-    ]
+def _paid(said: list[Completion]) -> Row:
+    """What the completions of one judgment cost together, and who the server says it was."""
+    known = [one.usd for one in said if one.usd is not None]
+    return {
+        "judge_model": said[-1].model if said else "",
+        "tries": len(said),
+        "usage": {
+            "prompt_tokens": sum(one.usage.prompt_tokens for one in said),
+            "completion_tokens": sum(one.usage.completion_tokens for one in said),
+        },
+        "usd": sum(known) if len(known) == len(said) else None,
+    }
 
 
-def _read(said: Completion, order: Order) -> dict[str, str]:
-    if said.finish_reason in ("length", "content_filter"):  # its last line is not its last word
-        return _unscored(said.finish_reason)
-    choice = verdict.last_line_choice(said.text)
-    if isinstance(choice, Unscored):
-        return _unscored(choice.reason)
-    if choice == "C":
-        return {"verdict": "tie", "reason": ""}
-    model_won = (choice == "A") == (order == "model_first")
-    return {"verdict": "model" if model_won else "baseline", "reason": ""}
+def _requests(job: Job, todo: list[int]) -> Iterator[tuple[list[Message], Sampling]]:
+    for number in todo:
+        case = job.cases[number]
+        for attempt in range(job.tries_of(case)):
+            yield cases.messages(case), cases.sampling(case, job.protocol, attempt)
 
 
-def _unscored(reason: str) -> dict[str, str]:
-    return {"verdict": "unscored", "reason": reason}
+def _estimate(job: Job, todo: list[int], name: str, prices: Prices) -> str:
+    """What the run may cost at most, calls that are in the journal already included."""
+    letters = sum(
+        len(message["content"]) for number in todo for message in cases.messages(job.cases[number])
+    )
+    written = len(todo) * job.protocol.sampling.max_tokens
+    most = budget.estimate(prices, name, len(todo), letters // LETTERS_A_TOKEN, written)
+    return f"{most} (if nothing is in the journal yet, and every reply is as long as it may be)"
+
+
+def _report(rows: list[Row]) -> None:
+    unscored = Counter(row["reason"] for row in rows if row["verdict"] == "unscored")
+    reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(unscored.items()))
+    print(f"{len(rows)} judgments, unscored: {reasons or 'none'}")
 
 
 if __name__ == "__main__":

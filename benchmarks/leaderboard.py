@@ -1,32 +1,28 @@
-"""One table of everything that was judged, in Markdown and CSV."""
+"""One table of everything that was judged: for people, for programs, and for a browser.
 
-import math
-from dataclasses import asdict, dataclass
+``leaderboard.md``, ``.csv``, ``.json`` and ``.html`` say the same. With ``--verify`` nothing is
+written: the table is made again from the judgments and held to what stands there.
+"""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
-import pandas as pd
+import orjson
 from tabulate import tabulate
 
-from benchmarks import results, score
+from benchmarks import cells, judgments, leaderboard_page, own, report, reread, table, verdict
+from benchmarks.metrics import Line
+from benchmarks.preferences import Control
+from benchmarks.table import COLUMNS, KEY, Inputs, Table
 from ultra import command, files
 from ultra.errors import InputError
 
-SHOWN = {
-    "model": "model",
-    "suite": "suite",
-    "judge": "judge",
-    "n": "n",
-    "unscored": "unscored",
-    "win_rate": "win rate %",
-    "standard_error": "± s.e.",
-    "interval": "95 % interval",
-    "flip_rate": "flips %",
-    "characters": "length",
-    "judge_tokens": "judge tokens",
-    "protocol": "protocol",
-}
-"""Columns of the Markdown table, and their headings; the CSV has all columns."""
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -35,88 +31,189 @@ class Settings:
 
     results: list[Path] = command.positional()
     out: Path = Path("out/results")
-    """Folder for leaderboard.md and leaderboard.csv."""
+    """Folder for leaderboard.md, .csv, .json and .html."""
+    verify: bool = False
+    """Write nothing; make the table again from the judgments and hold it to the one there."""
+    reports: bool = False
+    """Also write a page beside each file of judgments, with every question; the table links it."""
+    releases: Path | None = None
+    """Folder of releases, to tell how much of a suite stands in what a model was trained on."""
+    benchmarks_dir: Path | None = None
+    """Folder of published files for length control; by default ULTRA_BENCHMARKS_DIR."""
 
 
-def leaderboard(settings: Settings) -> pd.DataFrame:
+def leaderboard(settings: Settings) -> "pd.DataFrame":
     """Write the table, best model first within each suite and protocol, and print it.
 
     Raises:
-        InputError: there are no judgments, or a row is none.
+        InputError: there are no judgments, a row is none, or with ``verify`` something differs.
     """
-    found = {path for folder in settings.results for path in folder.rglob("judged-by-*.jsonl")}
-    rows = [row(path) for path in sorted({path.resolve() for path in found})]
-    if not rows:
-        places = ", ".join(map(str, settings.results))
-        raise InputError(f"{places}: no judgments there; judge a model first (make judge)")
-    order = ["suite", "protocol", "win_rate", "model"]
-    table = pd.DataFrame(rows).sort_values(order, ascending=[True, True, False, True])
-    files.write_text(
-        settings.out / "leaderboard.csv", table.to_csv(index=False, lineterminator="\n")
+    inputs = Inputs(
+        table.find(settings.results), control(settings.benchmarks_dir), settings.releases
     )
-    text = markdown(table)
-    files.write_text(settings.out / "leaderboard.md", text)
-    print(text)
-    print(settings.out / "leaderboard.md")
-    print(settings.out / "leaderboard.csv")
-    return table
+    made = table.build(inputs)
+    if settings.reports and not settings.verify:
+        report.report(report.Settings(list(inputs.judged.values())))
+    written = render(made, _reports(settings.out, inputs.judged))
+    if settings.verify:
+        verify(settings.out, inputs, made, written)
+        print(f"{settings.out}: all {len(inputs.judged)} rows follow from their judgments")
+        return made.frame
+    for name, text in written.items():
+        files.write_text(settings.out / name, text)
+    print(written["leaderboard.md"])
+    for name in written:
+        print(settings.out / name)
+    return made.frame
 
 
-def row(path: Path) -> dict[str, Any]:
-    """One model's line of the table, from its judgments."""
-    judgments = results.read_judgments(path)
-    first = judgments[0]
-    result = score.win_rate(judgments)
-    interval = score.wilson_interval(result)
-    lengths = {one["id"]: one["characters"] for one in judgments if one["characters"]}
-    tokens = sum(sum(one["usage"].values()) for one in judgments)
+def control(folder: Path | None) -> Control | None:
+    """What length control needs, if the published files are at hand."""
+    named = folder or os.environ.get("ULTRA_BENCHMARKS_DIR", "")
+    if not named or not (Path(named) / "alpaca_eval").is_dir():
+        return None
+    from benchmarks import length_control
+
+    return Control(length_control.load(Path(named)), rounds=200)
+
+
+def _reports(out: Path, judged: dict[str, Path]) -> dict[str, str]:
+    """Addresses, as seen from the table, of the pages that stand beside judgments."""
+    places = {name: report.place(path) for name, path in judged.items()}
     return {
-        **{name: first[name] for name in ("model", "suite", "judge", "baseline")},
-        **_rounded(asdict(result)),
-        "interval": "{:.1f} to {:.1f}".format(*interval) if interval else "",
-        "flip_rate": _round(score.flip_rate(judgments)),
-        "characters": round(sum(lengths.values()) / len(lengths)) if lengths else 0,
-        "judge_tokens": tokens,
-        "protocol": first["protocol"],
-        "suite_digest": first["suite_digest"],
-        "model_revision": first["revision"],
+        name: quote(os.path.relpath(place, out.resolve()))
+        for name, place in places.items()
+        if place.is_file()
     }
 
 
-def markdown(table: pd.DataFrame) -> str:
-    """The table for people, with a note if the demo model had a hand in it."""
-    cells = [
-        [_cell(value) for value in line] for line in table[list(SHOWN)].itertuples(index=False)
-    ]
-    numbers = [pd.api.types.is_numeric_dtype(table[name]) for name in SHOWN]
+def render(made: Table, reports: dict[str, str]) -> dict[str, str]:
+    """Every form of the table, by file name."""
+    return {
+        "leaderboard.md": markdown(made),
+        "leaderboard.csv": made.frame.to_csv(index=False, lineterminator="\n"),
+        "leaderboard.json": _json(made),
+        "leaderboard.html": leaderboard_page.render(made, reports),
+    }
+
+
+def _json(made: Table) -> str:
+    data = {"columns": COLUMNS, "rows": cells.rows_of(made.frame), "differences": made.differences}
+    return orjson.dumps(data, option=orjson.OPT_INDENT_2).decode() + "\n"
+
+
+def verify(out: Path, inputs: Inputs, made: Table, written: dict[str, str]) -> None:
+    """Hold the table in ``out`` to its judgments, and those to the judge's own words.
+
+    Raises:
+        InputError: names the row and column, or the file, that does not follow.
+    """
+    path = out / "leaderboard.json"
+    try:
+        there = orjson.loads(path.read_bytes())["rows"]
+        stated = {tuple(row[name] for name in KEY): row for row in there}
+    except (OSError, orjson.JSONDecodeError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: is no table to verify ({error}); make it first") from error
+    found = {tuple(row[name] for name in KEY): row for row in cells.rows_of(made.frame)}
+    for key in stated.keys() - found.keys():
+        raise InputError(f"{path}: row {_named(key)}: no judgments are there that it follows from")
+    for key in found.keys() - stated.keys():
+        raise InputError(f"{path}: row {_named(key)}: is missing, and its judgments are there")
+    for columns in (["sha256"], COLUMNS):  # a file that was changed is named before what it changed
+        for key, row in found.items():
+            _check_row(f"{path}: row {_named(key)}", row, stated[key], columns)
+    for name, file in inputs.judged.items():
+        _check_words(name, file)
+    for name, text in written.items():
+        if not (out / name).is_file() or (out / name).read_text(encoding="utf-8") != text:
+            raise InputError(f"{out / name}: differs from what the judgments give; make it again")
+
+
+def _check_row(place: str, row: Line, stated: Line, columns: Iterable[str]) -> None:
+    for column in columns:
+        if stated.get(column) != row[column]:
+            raise InputError(
+                f"{place}, column {column}: says {stated.get(column)!r}, but the judgments give "
+                f"{row[column]!r}"
+            )
+
+
+def _named(key: Any) -> str:
+    return " / ".join(str(part) for part in key if part)
+
+
+def _check_words(name: str, path: Path) -> None:
+    """Read every judge's reply again, with the parser that the protocol names."""
+    parser = verdict.PARSERS[_parser(path)] if judgments.protocol_path(path).is_file() else None
+    for number, row in enumerate(judgments.read(path), 1):
+        by = parser or verdict.PARSERS[own.parsers(row)[1]]
+        read = reread.own(row, by)
+        for column in ("verdict", "reason", "scores", "preference"):
+            if read[column] != row[column]:
+                raise InputError(
+                    f"{name}: row {number}, column {column}: says {row[column]!r}, but the judge's "
+                    f"words give {read[column]!r}"
+                )
+
+
+def _parser(path: Path) -> str:
+    place = judgments.protocol_path(path)
+    try:
+        data = orjson.loads(place.read_bytes())
+        named, hashed = str(data["parser"]), str(data["hash"])
+    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+        raise InputError(f"{place}: is no protocol ({error!r}); judge again to have it") from error
+    from benchmarks import protocol
+
+    if not protocol.verify(data) or path.stem.rpartition("-")[2] != hashed:
+        raise InputError(f"{place}: was changed: its hash is not that of what it says")
+    return named
+
+
+def markdown(made: Table) -> str:
+    """The table for people, a section for each protocol, with a note if demo had a hand in it."""
+    parts = []
+    for head, rows in made.sections():
+        metric = str(rows["metric"].iloc[0])
+        others = made.published(head["suite"], metric)
+        parts.append(_section(head, metric, cells.rows_of(rows) + cells.rows_of(others)))
+    named = made.frame[["judge", "model", "baseline"]]
+    if named.isin(["demo"]).any(axis=None):
+        parts.append(
+            "Rows with `demo` were answered or judged by the offline demo model: a look at how it "
+            "works, and no measure of anything.\n"
+        )
+    return "\n".join(parts)
+
+
+def _section(head: Line, metric: str, rows: list[Line]) -> str:
+    baseline = f", compared with {_code(rows[0]['baseline'])}" if rows[0]["baseline"] else ""
+    title = f"## {cells.name(head['suite'])}: {cells.name(head['protocol_name'])}, judged by "
+    told = (
+        f"The score is the {cells.METRICS[metric]}{baseline}. Protocol {_code(head['protocol'])}."
+    )
+    lines = [cells.shown(row) for row in rows]
+    names = [name for name in cells.SHOWN if any(line[name] for line in lines)]
     text = tabulate(
-        cells,
-        headers=list(SHOWN.values()),
+        [[line[name] for name in names] for line in lines],
+        headers=[cells.SHOWN[name] for name in names],
         tablefmt="pipe",
         disable_numparse=True,  # a model may be called 1e5
-        colalign=["right" if number else "left" for number in numbers],
+        colalign=["left" if name in ("model", "dataset") else "right" for name in names],
     )
-    note = ""
-    if "demo" in {*table["judge"], *table["model"], *table["baseline"]}:
-        note = "\n\nRows with `demo` were answered or judged by the offline demo model: a look at "
-        note += "how it works, and no measure of anything."
-    return f"{text}{note}\n"
+    sources = {str(row["source"]) for row in rows if row["published"]}
+    parts = [f"{title}{cells.name(head['judge'])}", "", told, "", text, ""]
+    if sources:
+        parts += [
+            "Rows with a year are figures that others published, by another version of the judge: "
+            f"{'; '.join(sorted(sources))}.",
+            "",
+        ]
+    return "\n".join(parts)
 
 
-def _cell(value: Any) -> str:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    if isinstance(value, float):
-        return f"{value:.1f}"
-    return " ".join(str(value).split()).replace("|", "\\|")
-
-
-def _rounded(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: _round(value) for name, value in values.items()}
-
-
-def _round(value: Any) -> Any:
-    return round(value, 4) if isinstance(value, float) else value
+def _code(text: Any) -> str:
+    return f"`{cells.name(text).replace('`', '')}`"
 
 
 if __name__ == "__main__":

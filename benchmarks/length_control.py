@@ -76,7 +76,7 @@ class Controlled:
     """A length-controlled win rate, in percent.
 
     ``standard_error`` is the published kind: the spread of the predictions over instructions, which
-    is 2 to 6 times too small for an error of the estimate; :func:`bootstrap_error` is one.
+    is 2 to 6 times too small for an error of the estimate; :func:`bootstrap` has one.
     """
 
     win_rate: float
@@ -172,24 +172,28 @@ def control(
     return Controlled(float(predicted.mean()), error, c)
 
 
-def bootstrap_error(
+def bootstrap(
     annotations: Sequence[Annotation], reference: Reference, c: float, rounds: int
-) -> float | None:
-    """Standard error of a length-controlled win rate, in percent, with C held fixed.
+) -> tuple[float, tuple[float, float]] | None:
+    """Standard error and 95 % interval of a length-controlled win rate, in percent, C held fixed.
 
-    The standard deviation over ``rounds`` fits to instructions drawn with replacement (Efron 1979);
-    drawn from seed 0 in the order of the instructions, so shuffled rows give the same.
+    The standard deviation and the percentiles over ``rounds`` fits to instructions drawn with
+    replacement (Efron 1979); drawn from seed 0 in the order of the instructions, so shuffled rows
+    give the same. None if fewer than two drawings can be fitted.
     """
     if annotations and annotations[0].model == annotations[0].baseline:
-        return 0.0
+        return 0.0, (50.0, 50.0)
     rows = _rows(annotations, reference)
     random = np.random.default_rng(0)
     found = []
     for _ in range(rounds):
         drawn = rows.take(random.integers(len(rows.delta), size=len(rows.delta)))
         if _can_be_fitted(drawn):
-            found.append(_predict(_fit_rows(drawn, reference, c), drawn).mean())
-    return 100 * float(np.std(found, ddof=1)) if len(found) > 1 else None
+            found.append(100 * _predict(_fit_rows(drawn, reference, c), drawn).mean())
+    if len(found) < 2:
+        return None
+    lower, upper = np.percentile(found, [2.5, 97.5])
+    return float(np.std(found, ddof=1)), (float(lower), float(upper))
 
 
 def _rows(annotations: Sequence[Annotation], reference: Reference) -> _Rows:

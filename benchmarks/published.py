@@ -7,16 +7,11 @@ both orders, and MT-bench's single and pairwise judgments. How upstream wrote a 
 
 import json
 import math
-import random
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import orjson
 
-from benchmarks import verdict
-from benchmarks.verdict import Parser, Unscored
 from ultra import jsonl
 from ultra.errors import InputError
 
@@ -24,8 +19,7 @@ Winner = Literal["model_1", "model_2", "tie"]
 Form = Literal["annotations", "reviews", "openchat", "grades", "games", "own"]
 
 
-@dataclass(frozen=True, slots=True)
-class Annotation:
+class Annotation(NamedTuple):
     """One AlpacaEval preference: 0 for the baseline to 1 for the model, None if unscored.
 
     Lengths are in code points.
@@ -39,8 +33,7 @@ class Annotation:
     baseline_length: int
 
 
-@dataclass(frozen=True, slots=True)
-class Review:
+class Review(NamedTuple):
     """One judge call that gave both answers scores, as (model's, baseline's); None if it did not.
 
     ``published`` names the parser upstream read ``text`` with.
@@ -54,8 +47,7 @@ class Review:
     published: str
 
 
-@dataclass(frozen=True, slots=True)
-class Grade:
+class Grade(NamedTuple):
     """MT-bench's grade of one answer, None if there is none."""
 
     model: str
@@ -65,8 +57,7 @@ class Grade:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Game:
+class Game(NamedTuple):
     """MT-bench's comparison of two models in both orders: who won each, None if unscored."""
 
     model_1: str
@@ -164,23 +155,6 @@ def _preference(value: Any) -> float | None:
     if number == 0:
         return 0.5
     return number - 1 if number is not None and 1 <= number <= 2 else None
-
-
-def reread_annotation(annotation: Annotation, row: dict[str, Any]) -> Annotation:
-    """The preference from the judge's log probabilities alone, as AlpacaEval 2 kept them in a row.
-
-    Answers that are the same were never shown to a judge, and are a draw.
-    """
-    if row["output_1"] == row["output_2"]:
-        return replace(annotation, preference=0.5)
-    try:
-        tokens = row["raw_completion"]["logprobs"]["content"]
-        read = verdict.token_preference(tokens[0]["top_logprobs"])
-    except (KeyError, IndexError, TypeError, AttributeError):
-        read = Unscored("no_logprobs")
-    if isinstance(read, Unscored):
-        return replace(annotation, preference=None)
-    return replace(annotation, preference=1 - read if is_switched(row["instruction"]) else read)
 
 
 def _number(value: Any) -> float | None:
@@ -283,41 +257,11 @@ def _winner(value: Any) -> Winner | None:
     return known.get(value) if isinstance(value, str) else None
 
 
-def reread(review: Review, parser: Parser = verdict.last_scores) -> Review:
-    """The review with its scores read from its text alone."""
-    scores = parser(review.text)
-    if not isinstance(scores, tuple):
-        return replace(review, scores=None)
-    return replace(review, scores=scores if review.model_first else scores[::-1])
-
-
-def reread_grade(grade: Grade, parser: Parser = verdict.last_rating) -> Grade:
-    """The grade, read from its text alone."""
-    score = parser(grade.text)
-    return replace(grade, score=score if isinstance(score, float) else None)
-
-
-def reread_game(game: Game, parser: Parser = verdict.last_line_choice) -> Game:
-    """The comparison with its winners read from its texts alone; model_2 is A in the second."""
-    sides: list[dict[Any, Winner]] = [
-        {"A": "model_1", "B": "model_2", "C": "tie"},
-        {"A": "model_2", "B": "model_1", "C": "tie"},
-    ]
-    one, two = (side.get(parser(text)) for side, text in zip(sides, game.texts, strict=True))
-    return replace(game, winners=(one, two))
-
-
-def read_differently(texts: Iterator[tuple[str, str, str]]) -> int:
-    """How many texts two parsers read differently; (text, parser, other parser) each.
-
-    Not being read is one reading, whatever the reason.
-    """
-    count = 0
-    for text, *names in texts:
-        one, two = (verdict.PARSERS[name](text) for name in names)
-        unread = isinstance(one, Unscored), isinstance(two, Unscored)
-        count += unread[0] != unread[1] or (not unread[0] and one != two)
-    return count
+def in_order(id: str) -> tuple[int, int, str]:
+    """What sorts questions as people number them: 2 before 10, and both before names."""
+    if id.isdecimal() and len(id) < 19:
+        return 0, int(id), id
+    return 1, 0, id
 
 
 def is_switched(instruction: str, seed: int = 0) -> bool:
@@ -325,5 +269,7 @@ def is_switched(instruction: str, seed: int = 0) -> bool:
 
     Every second answer's place comes from a generator seeded with the text (``utils.random_seed``).
     """
+    import random  # which takes as long to import as all that this module is for
+
     draw = random.Random(f"is_switched_outputs{instruction}{seed}")
     return draw.choices([False, True], k=1)[0]

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from benchmarks import metrics, published, results, score
+from benchmarks import judgments, metrics, own, published
 from ultra import command
 from ultra.errors import InputError, SettingError
 
@@ -113,10 +113,10 @@ def battles(path: Path) -> list[tuple[tuple[str, str], float | None]]:
         baseline, model = published.names(path)
         means = metrics.mean_scores(read(path, rows)).values()
         return [((model, baseline), _sign(*pair) if pair else None) for pair in means]
-    if form == "own":
-        own = results.read_judgments(path)
-        models = str(own[0]["model"]), str(own[0]["baseline"])
-        return [(models, _sign(point, 0.5)) for point in score.points(own).values()]
+    rows = judgments.read(path) if form == "own" else []
+    if rows and rows[0]["kind"] != "grade":
+        models = str(rows[0]["model"]), str(rows[0]["baseline"])
+        return [(models, _sign(point, 0.5)) for point in own.points(rows).values()]
     raise InputError(f"{path}: its rows grade one model at a time, ratings need comparisons")
 
 

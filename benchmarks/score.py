@@ -1,103 +1,27 @@
-"""From judgments to numbers: one's own here, published ones by way of ``metrics``.
+"""From judgments to numbers: published tables again, and one's own, by the same formulae.
 
-As a command it recomputes a table from judgments, published or one's own: ``published`` reads the
-files, ``recompute`` makes the lines, formulae are in ``metrics`` and ``length_control``.
+``published`` reads files, ``recompute`` and ``preferences`` make the lines of the table, formulae
+are in ``metrics``, ``length_control`` and ``intervals``.
 """
 
 import os
-import statistics
 import sys
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import orjson
 
-from benchmarks import published, recompute
+from benchmarks import preferences, published
+from benchmarks.metrics import Line, Scored
+from benchmarks.preferences import Control
 from benchmarks.published import Form
 from ultra import command
 from ultra.errors import InputError, SettingError
 
 if TYPE_CHECKING:
-    from benchmarks.length_control import Reference
-
-POINTS = {"model": 1.0, "tie": 0.5, "baseline": 0.0}
-
-
-@dataclass(frozen=True)
-class Score:
-    """How often a model's answer was preferred to the baseline's.
-
-    ``n`` questions were scored, ``unscored`` were not and count nowhere. ``win_rate`` and
-    ``standard_error`` are in percent and None where n is too small (0, or below 2).
-    """
-
-    n: int
-    unscored: int
-    win_rate: float | None
-    standard_error: float | None
-    wins: int
-    ties: int
-    losses: int
-
-
-def points(judgments: Iterable[dict[str, Any]]) -> dict[str, float | None]:
-    """The model's points on each question, 0 to 1; None if one of its orders is unscored."""
-    verdicts: dict[str, list[str]] = defaultdict(list)
-    for row in judgments:
-        verdicts[row["id"]].append(row["verdict"])
-    return {
-        id: None if "unscored" in of else statistics.fmean(POINTS[verdict] for verdict in of)
-        for id, of in verdicts.items()
-    }
-
-
-def win_rate(judgments: Iterable[dict[str, Any]]) -> Score:
-    """Win rate over questions, each judged once in every order.
-
-    A question's points are the mean over its orders of 1 for the model, 0.5 for a tie, 0 for the
-    baseline, so a preference for a position cancels out. A question with an unscored order is left
-    out whole, because half of it would bring that preference back. The standard error is the sample
-    standard deviation of the points over the square root of n (as in AlpacaEval's ``win_rate``).
-    """
-    by_question = points(judgments)
-    scored = [point for point in by_question.values() if point is not None]
-    n = len(scored)
-    return Score(
-        n=n,
-        unscored=len(by_question) - n,
-        win_rate=100 * statistics.fmean(scored) if n else None,
-        standard_error=100 * statistics.stdev(scored) / n**0.5 if n > 1 else None,
-        wins=sum(point > 0.5 for point in scored),
-        ties=sum(point == 0.5 for point in scored),
-        losses=sum(point < 0.5 for point in scored),
-    )
-
-
-def wilson_interval(score: Score) -> tuple[float, float] | None:
-    """The 95 % score interval of a win rate, in percent (Wilson 1927, with n the questions).
-
-    Unlike win rate ± 1.96 standard errors it is no point where every answer won or lost. It takes
-    the points for wins and losses only, so with ties it is a little too wide.
-    """
-    if score.win_rate is None:
-        return None
-    z, n, share = 1.959964, score.n, score.win_rate / 100
-    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * (share * (1 - share) / n + z**2 / (4 * n**2)) ** 0.5
-    return 100 * max(0.0, middle - half), 100 * min(1.0, middle + half)
-
-
-def flip_rate(judgments: Iterable[dict[str, Any]]) -> float | None:
-    """Percent of questions, scored in both orders, whose verdict changed with the order."""
-    verdicts: dict[str, set[str]] = defaultdict(set)
-    for row in judgments:
-        verdicts[row["id"]].add(row["verdict"])
-    scored = [of for of in verdicts.values() if "unscored" not in of]
-    return 100 * sum(len(of) > 1 for of in scored) / len(scored) if scored else None
-
+    from benchmarks.own import Row
 
 PREFERENCES: set[Form] = {"annotations", "own"}
 REVIEWS: set[Form] = {"reviews", "openchat", "own"}
@@ -115,7 +39,7 @@ SUITES: dict[str, set[Form]] = {
 
 @dataclass(frozen=True)
 class Settings:
-    """Recompute a suite's numbers from judgments, published or one's own."""
+    """Compute a suite's numbers from judgments, published or one's own."""
 
     suite: str = command.positional("the suite that was judged")
     files: list[Path] = command.positional("one or more files of judgments")
@@ -128,7 +52,9 @@ class Settings:
     lc_data: Literal["any", "published", "none"] = "any"
     """For length control: published files only, or their equivalents too; none leaves it out."""
     bootstrap: int = 0
-    """Rounds for the standard error of the length-controlled win rate; 0 leaves it out."""
+    """Rounds for intervals, differences and the error of length control; 0 leaves them out."""
+    panel: bool = False
+    """Take one's own judgments of a model by several judges as those of a panel."""
     baseline: str = ""
     """MT-bench comparisons: only those with this model, which is not listed itself."""
     benchmarks_dir: Path | None = None
@@ -137,15 +63,15 @@ class Settings:
     def __post_init__(self) -> None:
         if self.lc_C is not None and not self.lc_C > 0:
             raise SettingError(f"lc_C: {self.lc_C} is not above 0")
-        if self.lc_data == "none" and (self.lc_C is not None or self.bootstrap):
-            raise SettingError("lc_data: none leaves out what lc_C and bootstrap are about")
+        if self.lc_data == "none" and self.lc_C is not None:
+            raise SettingError("lc_data: none leaves out what lc_C is about")
         if self.bootstrap < 0 or self.bootstrap == 1:
             raise SettingError(
                 f"bootstrap: {self.bootstrap} is no number of rounds, 0 or 2 or more"
             )
 
 
-def score(settings: Settings) -> list[dict[str, Any]]:
+def score(settings: Settings) -> list[Line]:
     """Print the numbers of each model in each file, as JSON lines or as a table.
 
     Raises:
@@ -156,91 +82,138 @@ def score(settings: Settings) -> list[dict[str, Any]]:
         hint = command.did_you_mean(settings.suite, SUITES)
         names = ", ".join(SUITES)
         raise SettingError(f"suite {settings.suite}: unknown, it is one of: {names}{hint}")
-    reference = _reference(settings)
-    categories = recompute.categories(settings.suite, _folder(settings))
-    lines = [
-        {**line, "file": str(path)}
-        for path in settings.files
-        for line in _lines(path, settings, reference, categories)
-    ]
+    scored = list(_scored(settings))
+    if settings.bootstrap:
+        _add_intervals(scored, settings.bootstrap)
+    lines = [one.line for one in scored]
     if settings.json:
         for line in lines:
             print(orjson.dumps(line).decode())
     else:
         from tabulate import tabulate
 
-        shown = [{k: v for k, v in line.items() if not isinstance(v, dict)} for line in lines]
+        told = {k for line in lines for k, v in line.items() if v not in (None, "")}
+        shown = [
+            {k: v for k, v in line.items() if k in told and not isinstance(v, dict)}
+            for line in lines
+        ]
         print(tabulate(shown, headers="keys", tablefmt="pipe", floatfmt=".2f"))
     return lines
 
 
-def _lines(
-    path: Path,
-    settings: Settings,
-    reference: "Reference | None",
-    categories: Mapping[str, Mapping[str, str]],
-) -> Iterator[dict[str, Any]]:
-    """The numbers of each model in one file."""
-    rows = published.rows(path)
-    form = published.form(path, rows[0])
-    if form not in SUITES.get(settings.suite, REVIEWS):
-        raise InputError(f"{path}: these {form} are no judgments of suite {settings.suite}")
+def _scored(settings: Settings) -> Iterator[Scored]:
+    """The numbers of each model in each file, or of each panel of judges in all files."""
+    control = _control(settings)
+    own_files: dict[Path, list[Row]] = {}
+    for path in settings.files:
+        rows = published.rows(path)
+        form = published.form(path, rows[0])
+        if form not in SUITES.get(settings.suite, REVIEWS):
+            raise InputError(f"{path}: these {form} are no judgments of suite {settings.suite}")
+        if form == "own":
+            own_files[path] = _own_rows(path, settings)
+        else:
+            for one in _published(path, rows, form, settings, control):
+                yield Scored({**one.line, "file": str(path)}, one.measure)
+    if settings.panel and len(own_files) < 2:
+        raise SettingError("panel: needs the judgments of two judges or more, a file each")
+    if own_files:
+        from benchmarks import recompute
+
+        groups = _panels(own_files) if settings.panel else {str(p): r for p, r in own_files.items()}
+        for name, of in groups.items():
+            one = recompute.own_judgments(of, control)
+            yield Scored({**one.line, "file": name}, one.measure)
+
+
+def _published(
+    path: Path, rows: list[Line], form: Form, settings: Settings, control: Control | None
+) -> Iterator[Scored]:
+    """The numbers of each model in one file of published judgments."""
     if form == "annotations":
         annotations = published.annotations(path, rows)
         if settings.reparse and not any(row.get("raw_completion") for row in rows):
             raise SettingError(f"reparse: {path} holds no words of the judge, only preferences")
         if settings.reparse:
+            from benchmarks import reread
+
             pairs = zip(annotations, rows, strict=True)
-            annotations = [published.reread_annotation(one, row) for one, row in pairs]
-        yield from recompute.preferences(annotations, reference, settings.lc_C, settings.bootstrap)
-    elif form in ("reviews", "openchat"):
+            annotations = [reread.annotation(one, row) for one, row in pairs]
+        yield from preferences.lines(annotations, control)
+        return
+    from benchmarks import recompute  # whose parsers preferences do without
+
+    categories = recompute.categories(settings.suite, _folder(settings))
+    if form in ("reviews", "openchat"):
         read = published.reviews if form == "reviews" else published.openchat
-        yield recompute.reviews(read(path, rows), path, settings.reparse, categories)
+        names = published.names(path)
+        yield recompute.reviews(read(path, rows), names, settings.reparse, categories)
     elif form == "grades":
         grades = published.grades(path, rows)
         yield from recompute.grades(grades, settings.reparse, categories)
-    elif form == "games":
-        games = published.games(path, rows)
-        yield from recompute.games(games, settings.reparse, settings.baseline)
     else:
-        from benchmarks import results  # which holds judgments to this module's verdicts
-
-        judgments = results.read_judgments(path)
-        yield own_line(judgments)
+        games = published.games(path, rows)
+        yield from recompute.games(games, settings.reparse, settings.baseline, categories)
 
 
-def own_line(judgments: list[dict[str, Any]]) -> dict[str, Any]:
-    """The numbers of one model, from judgments of one's own."""
-    result = win_rate(judgments)
-    return {
-        "model": judgments[0]["model"],
-        "baseline": judgments[0]["baseline"],
-        "n": result.n,
-        "unscored": result.unscored,
-        "win_rate": result.win_rate,
-        "standard_error": result.standard_error,
-        "n_wins": result.wins,
-        "n_wins_base": result.losses,
-        "n_draws": result.ties,
-        "discrete_win_rate": 100 * (result.wins + result.ties / 2) / result.n if result.n else None,
-        "flip_rate": flip_rate(judgments),
-    }
+def _own_rows(path: Path, settings: Settings) -> "list[Row]":
+    from benchmarks import judgments, own, reread, verdict
+
+    found = judgments.read(path)
+    if found[0]["suite"] != settings.suite and ".jsonl" not in settings.suite:
+        raise InputError(
+            f"{path}: these are judgments of suite {found[0]['suite']}, not of {settings.suite}"
+        )
+    if not settings.reparse:
+        return found
+    return [reread.own(row, verdict.PARSERS[own.parsers(row)[1]]) for row in found]
 
 
-def _reference(settings: Settings) -> "Reference | None":
+def _panels(files: "dict[Path, list[Row]]") -> "dict[str, list[Row]]":
+    """The judgments of all judges of a model as those of one panel."""
+    from benchmarks import panel
+
+    by_model: dict[str, dict[str, list[Row]]] = {}
+    places: dict[str, list[str]] = {}
+    for path, rows in files.items():
+        model, judge = rows[0]["model"], rows[0]["judge"]
+        if judge in by_model.setdefault(model, {}):
+            raise SettingError(f"panel: {path} is a 2nd file of judge {judge} on {model}")
+        by_model[model][judge] = rows
+        places.setdefault(model, []).append(str(path))
+    return {" + ".join(places[model]): panel.combine(judges) for model, judges in by_model.items()}
+
+
+def _add_intervals(scored: list[Scored], rounds: int) -> None:
+    """To each line its interval, and how far it is from each other line of the same measure."""
+    from benchmarks import intervals
+
+    for one in scored:
+        one.line["interval"] = intervals.interval(one.measure, rounds)
+        others = [other for other in scored if other is not one]
+        one.line["differences"] = {
+            other.line["model"]: asdict(found)
+            for other in others
+            if other.measure.name == one.measure.name
+            and (found := intervals.difference(one.measure, other.measure, rounds))
+        }
+
+
+def _control(settings: Settings) -> Control | None:
     """What length control needs; None if the suite has none or nobody said where it is."""
     if not settings.suite.startswith("alpaca_eval") or settings.lc_data == "none":
         return None
     folder = _folder(settings)
     if folder is None:
         missing = "set ULTRA_BENCHMARKS_DIR or --benchmarks-dir to a folder of published files"
-        if settings.lc_C is not None or settings.bootstrap:
+        if settings.lc_C is not None:
             raise SettingError(f"no data for length control: {missing}")
         print(f"without length control: {missing}", file=sys.stderr)
         return None
     from benchmarks import length_control  # importing numpy takes as long as all else here
 
-    return length_control.load(folder, settings.lc_data)
+    reference = length_control.load(folder, settings.lc_data)
+    return Control(reference, settings.lc_C, settings.bootstrap)
 
 
 def _folder(settings: Settings) -> Path | None:

@@ -1,7 +1,7 @@
 """What a judge's words say: read strictly, or not at all.
 
-New judging is read by the strict parsers, ``last_line_choice``, ``last_scores`` and
-``last_rating``: the last explicit word counts, no side is preferred, and what is not there is
+New judging is read by the strict parsers, ``last_line_choice``, ``last_scores``, ``last_rating``
+and ``last_ranking``: the last explicit word counts, no side is preferred, and what is not there is
 ``Unscored`` with a reason. Published judgments are recomputed with the parsers that they were made
 with, whose faults are theirs, but whose failures (-1, "error", nan) are ``Unscored`` here, too.
 """
@@ -13,10 +13,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Literal, cast
-
-import yaml
 
 from benchmarks import score_pair
 from benchmarks.score_pair import HIGHEST, LOWEST, Scores
@@ -25,10 +22,28 @@ from ultra.errors import InputError, SettingError
 
 Choice = Literal["A", "B", "C"]
 
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 _MARK = re.compile(r"\[\[([ABC])\]\]")
-_RATING = re.compile(r"\[\[ ?([0-9]{1,3}(?:\.[0-9]{1,3})?)(?: ?/ ?10)? ?\]\]")
-_LEAD = re.compile(r"((my|the|so) )?(final )?((verdict|choice|decision|rating|score)( is)?)?")
-"""The words that may stand beside a mark, in lower case, one blank between them."""
+_RATING = re.compile(
+    r"\[\[ ?([0-9]{1,3}(?:\.[0-9]{1,3})?)(?: ?/ ?10)? ?\]\](?: ?/ ?10\b| out of 10\b)?"
+)
+_SENTENCE_END = re.compile(r"(?<!^[0-9])[.!?][\"”')*_]*\s+")
+_LEAD = _words(
+    "a I i we my our the this that it is are as so in of for to here therefore thus hence overall"
+    " conclusion summary final verdict choice decision rating score grade judgment evaluation"
+    " assessment follows following below would rate rated give gives giving assign receives"
+    " deserves assistant s response"
+)
+"""Words that may stand beside a mark; sides of a comparison and words of denial are not."""
+_RANKED = re.compile(
+    r"""\[\s*\{\s*['"]model['"]\s*:\s*['"]model_([12])['"]\s*,\s*['"]rank['"]\s*:\s*([12])\s*\}\s*"""
+    r""",\s*\{\s*['"]model['"]\s*:\s*['"]model_([12])['"]\s*,\s*['"]rank['"]\s*:\s*([12])\s*\}"""
+    r"""\s*,?\s*\]"""
+)
 
 
 @dataclass(frozen=True)
@@ -39,17 +54,18 @@ class Unscored:
 
 
 def last_line_choice(text: str) -> Choice | Unscored:
-    """The one ``[[A]]``, ``[[B]]`` or ``[[C]]`` that is all the last line says.
+    """The one ``[[A]]``, ``[[B]]`` or ``[[C]]`` that the last sentence of the last line is.
 
-    The judge was asked to end with such a line; "Final verdict:" before it and emphasis around it
-    are let through. Marks further up, or within a sentence, may be quoted from an answer or denied,
-    so they never count. Nothing here prefers one side.
+    The judge was asked to end with it; "Final verdict:" and other words that add nothing are let
+    through beside it, and emphasis around it. Marks further up may be taken back, those within a
+    sentence may be denied or told of, and those in quoted lines, in code or after "It ends with:"
+    are somebody else's: none of them ever counts. Nothing here prefers one side.
     """
     return cast(Choice | Unscored, _last_mark(text, _MARK))
 
 
 def last_rating(text: str) -> float | Unscored:
-    """The one ``[[n]]`` that is all the last line says, from 0 to 10; else as for a choice."""
+    """The one ``[[n]]`` that the last sentence is, from 0 to 10; else as for a choice."""
     mark = _last_mark(text, _RATING)
     if isinstance(mark, Unscored):
         return mark
@@ -58,14 +74,37 @@ def last_rating(text: str) -> float | Unscored:
 
 
 def _last_mark(text: str, pattern: re.Pattern[str]) -> str | Unscored:
-    line = next((line for line in reversed(text.splitlines()) if line.strip()), "")
+    heading, line = ["", "", *_own_lines(text)][-2:]
     found = set(pattern.findall(line))
     if len(found) != 1:
-        return Unscored("two_verdicts" if found else "no_verdict" if line else "empty")
-    words = re.sub(r"[\W_]+", " ", pattern.sub(" ", line)).strip().lower()
-    if not _LEAD.fullmatch(words):
+        return Unscored("two_verdicts" if found else "no_verdict" if text.strip() else "empty")
+    start = next(pattern.finditer(line)).start()
+    before = _SENTENCE_END.split(line[:start])[-1]
+    if not _adds_nothing(before + pattern.sub(" ", line[start:])):
+        return Unscored("verdict_in_a_sentence")
+    introduced = heading.rstrip("*_ ").endswith(":")
+    if introduced and not _adds_nothing(_SENTENCE_END.split(heading)[-1]):
         return Unscored("verdict_in_a_sentence")
     return str(found.pop())
+
+
+def _own_lines(text: str) -> list[str]:
+    """The lines that are neither empty nor marked as a quotation or as code."""
+    lines, fenced = [], False
+    for line in map(str.strip, text.splitlines()):
+        if line.startswith(("~~~", "```")):
+            fenced = not fenced
+        elif line and not fenced and not line.startswith(">"):
+            lines.append(line)
+    return lines
+
+
+def _adds_nothing(words: str) -> bool:
+    """Whether what stands beside a mark leaves it what it is: no other words, no open quotation."""
+    if words.count('"') % 2 or words.count("“") != words.count("”"):
+        return False
+    found = re.sub(r"[\W_]+", " ", words).split()
+    return all((word if len(word) == 1 else word.lower()) in _LEAD for word in found)
 
 
 def last_scores(text: str) -> Scores | Unscored:
@@ -136,6 +175,21 @@ def ranking_choice(text: str) -> Choice | Unscored:
     return choices[rank] if type(rank) is int and rank in choices else Unscored("no_verdict")
 
 
+def last_ranking(text: str) -> Choice | Unscored:
+    """Whom a list of both models and their ranks, 1 and 2, puts first; nothing may stand beside it.
+
+    As AlpacaEval 1 asks for it; a fence of code around it is let through.
+    """
+    fence = re.fullmatch(r"```(?:python|json)?\n(.*)\n```", text[:1000].strip(), re.DOTALL)
+    found = _RANKED.fullmatch(fence[1].strip() if fence else text[:1000].strip())
+    if found is None:
+        return Unscored("no_verdict" if text.strip() else "empty")
+    one, rank, other, last = found.groups()
+    if one == other or rank == last:
+        return Unscored("contradictory")
+    return "A" if (one == "1") == (rank == "1") else "B"
+
+
 def token_choice(text: str) -> Choice | Unscored:
     """The single token ``m``, the first answer, or ``M``, the second (AlpacaEval 2)."""
     choices: dict[str, Choice] = {"m": "A", "M": "B"}
@@ -170,9 +224,20 @@ PARSERS: dict[str, Parser] = {
     "first_rating": first_rating,
     "first_choice": first_choice,
     "ranking_choice": ranking_choice,
+    "last_ranking": last_ranking,
     "token_choice": token_choice,
 }
-"""What a protocol file can name as its ``parser``; the first three are strict."""
+"""What a protocol file can name as its ``parser``; ``last_…`` and ``token_choice`` are strict."""
+PAIR_PARSERS = {"last_scores", "first_line_scores", "openchat_scores", "last_two_lines_scores"}
+CHOICE_PARSERS = {
+    "last_line_choice",
+    "first_choice",
+    "last_ranking",
+    "ranking_choice",
+    "token_choice",
+}
+GRADE_PARSERS = {"last_rating", "first_rating"}
+"""Which of them read what."""
 
 
 @dataclass(frozen=True)
@@ -218,14 +283,15 @@ def _texts() -> Iterator[str]:
 
 
 def _parser(name: str) -> Parser:
-    path = Path(__file__).parent / "protocols" / f"{Path(name).name}.yaml"
-    if path.is_file():
-        name = yaml.safe_load(path.read_text(encoding="utf-8"))["parser"]
-    if name not in PARSERS:
-        known = ", ".join([*sorted(one.stem for one in path.parent.glob("*.yaml")), *PARSERS])
-        hint = command.did_you_mean(name, PARSERS)
-        raise SettingError(f"protocol {name}: unknown, it is one of: {known}{hint}")
-    return PARSERS[name]
+    if name in PARSERS:
+        return PARSERS[name]
+    from benchmarks import protocol  # which needs this module's parsers
+
+    if name not in protocol.names() and not name.endswith((".yaml", ".yml")):
+        known = [*protocol.names(), *PARSERS]
+        hint = command.did_you_mean(name, known)
+        raise SettingError(f"protocol {name}: unknown, it is one of: {', '.join(known)}{hint}")
+    return PARSERS[protocol.written(name)[0]["parser"]]
 
 
 if __name__ == "__main__":

@@ -121,10 +121,10 @@ def _size_category(rows: int) -> str:
 
 
 def _splits(manifest: dict[str, Any]) -> str:
-    return _table(
+    return table(
         ["configuration", "split", "conversations"],
         (
-            [_code(config), split, size["rows"]]
+            [code(config), split, size["rows"]]
             for config, splits in manifest["splits"].items()
             for split, size in splits.items()
         ),
@@ -141,19 +141,19 @@ def _steps(manifest: dict[str, Any], words: Words) -> str:
     for step in steps:
         dropped = sum(step["dropped"].values())
         flow.append([step["step"], step["in"], step["in"] - dropped, dropped])
-    parts = ["\n".join(told), _table(["step", "in", "kept", "dropped"], flow)]
+    parts = ["\n".join(told), table(["step", "in", "kept", "dropped"], flow)]
     for what, glossary, title in (
         ("dropped", "reasons", "What was dropped, and why:"),
         ("changed", "changes", "What was changed on the way, and how often:"),
     ):
         meant = words.get(glossary, {})
         rows = [
-            [count, f"{step['step']}: {meant.get(name, '')} {_code(name)}".replace("  ", " ")]
+            [count, f"{step['step']}: {meant.get(name, '')} {code(name)}".replace("  ", " ")]
             for step in steps
             for name, count in step.get(what, {}).items()
         ]
         if rows:
-            parts += [title, _table([what, "what"], rows, "rl")]
+            parts += [title, table([what, "what"], rows, "rl")]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -165,7 +165,7 @@ def _figures(manifest: dict[str, Any]) -> dict[str, Any]:
 
 def _statistics(manifest: dict[str, Any]) -> str:
     """Sums of every configuration, and how the lengths of the default one are spread."""
-    default, found = _code(default_config(manifest)), _figures(manifest)
+    default, found = code(default_config(manifest)), _figures(manifest)
     if not found:
         return "No statistics were taken for this release."
     total, sampled = found["conversations"], found["sampled"]
@@ -185,8 +185,9 @@ def _statistics(manifest: dict[str, Any]) -> str:
 def _totals(manifest: dict[str, Any], default: dict[str, Any]) -> str:
     """What the configurations hold, and below it who said how much in them."""
     taken = {config: manifest["statistics"].get(config) for config in manifest["splits"]}
-    configs = {_code(config): found for config, found in taken.items() if found}
+    configs = {code(config): found for config, found in taken.items() if found}
     sums = [[name, one["conversations"], one["turns"]["sum"]] for name, one in configs.items()]
+    means = [[name, *_means(one)] for name, one in configs.items()]
     said = [
         [f"{what} in {name}", *(_at(found["roles"], role, *keys) for role in default["roles"])]
         for what, *keys in (
@@ -197,8 +198,21 @@ def _totals(manifest: dict[str, Any], default: dict[str, Any]) -> str:
         )
         for name, found in configs.items()
     ]
-    first = _table(["configuration", "conversations", "turns"], sums, "lrr")
-    return f"{first}\n\n{_table(['', *default['roles']], said)}"
+    first = table(["configuration", "conversations", "turns"], sums, "lrr")
+    unit = default["unit"]
+    heads = ["mean of", "turns", f"{unit} in all", f"{unit} a turn"]
+    return "\n\n".join([first, table(heads, means), table(["", *default["roles"]], said)])
+
+
+def _means(found: dict[str, Any]) -> list[str]:
+    """Of a conversation of a configuration: turns, length, and length of a turn."""
+    conversations, turns = found["conversations"], found["turns"]["sum"]
+    length = sum(one["length"]["sum"] for one in found["roles"].values())
+    return [
+        f"{turns / conversations:,.1f}",
+        f"{length / conversations:,.1f}",
+        f"{length / turns:,.1f}",
+    ]
 
 
 def _at(found: Any, *keys: str) -> Any:
@@ -216,14 +230,14 @@ def _lengths(found: dict[str, Any]) -> str:
     }
     quantiles = {"5%": "5%", "median": "50%", "95%": "95%", "max": "max"}
     rows = [[name, *(one[key] for key in quantiles.values())] for name, one in spread.items()]
-    return _table(["", *quantiles], rows)
+    return table(["", *quantiles], rows)
 
 
 def _unit(manifest: dict[str, Any], unit: str) -> str:
     tokenizer = manifest.get("configuration", {}).get("tokenizer")
     if tokenizer:
         return (
-            f"Tokens are those of the tokenizer {_code(tokenizer['name'])} "
+            f"Tokens are those of the tokenizer {code(tokenizer['name'])} "
             f"(`tokenizer.json` with the sha256 `{tokenizer['sha256'][:16]}…`)."
         )
     return (
@@ -237,10 +251,10 @@ def _languages(manifest: dict[str, Any]) -> str:
     if not found:
         return "Languages were not identified."
     shown = list(found.items())[:_NAMED_LANGUAGES]
-    rows = [[_code(code) if code else "not told", count] for code, count in shown]
+    rows = [[code(name) if name else "not told", count] for name, count in shown]
     rest = len(found) - len(shown)
     more = f"\n\n{rest:,} more, each with fewer, are in `manifest.json`." if rest else ""
-    return _table(["language", "conversations"], rows) + more
+    return table(["language", "conversations"], rows) + more
 
 
 def _contamination(manifest: dict[str, Any]) -> str:
@@ -248,14 +262,14 @@ def _contamination(manifest: dict[str, Any]) -> str:
     if isinstance(found, str):
         return "Overlap with the questions of benchmark suites was **not checked**."
     rows = [
-        [_code(suite), one["questions"], one["found"]["8"], one["found"]["13"]]
+        [code(suite), one["questions"], one["found"]["8"], one["found"]["13"]]
         for suite, one in found["by_suite"].items()
     ]
     summary = str(found["summary"])
     return (
         f"{_text(summary[:1].upper() + summary[1:])}. "
         "Questions of which 8 or 13 words in a row stand in a conversation:\n\n"
-        + _table(["suite", "questions", "at 8", "at 13"], rows)
+        + table(["suite", "questions", "at 8", "at 13"], rows)
     )
 
 
@@ -266,9 +280,9 @@ def _models(manifest: dict[str, Any]) -> str:
     for part, name in manifest.get("models", {}).items():
         settings = sampling.get(part, {}).items()
         drawn = (f", {setting.replace('_', ' ')} {value}" for setting, value in settings)
-        lines.append(f"- {part}: {_code(name)}{''.join(drawn)}")
+        lines.append(f"- {part}: {code(name)}{''.join(drawn)}")
     for name, digest in manifest.get("prompts", {}).items():
-        lines.append(f"- prompt {_code(name)}, sha256 `{digest[:16]}…`")
+        lines.append(f"- prompt {code(name)}, sha256 `{digest[:16]}…`")
     told = "\n".join(lines)
     if usage := manifest.get("usage"):
         spent = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in usage.items())
@@ -309,7 +323,7 @@ def _citation(manifest: dict[str, Any], title: str) -> str:
 ```"""
 
 
-def _table(head: list[str], rows: Iterable[list[Any]], align: str = "") -> str:
+def table(head: list[str], rows: Iterable[list[Any]], align: str = "") -> str:
     """A Markdown table; ``align`` has ``l`` or ``r`` for each column, by default one ``l``."""
     align = align or "l".ljust(len(head), "r")
     lines = [head, [{"l": "---", "r": "--:"}[side] for side in align]]
@@ -318,7 +332,7 @@ def _table(head: list[str], rows: Iterable[list[Any]], align: str = "") -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in escaped)
 
 
-def _code(text: str) -> str:
+def code(text: str) -> str:
     """A name that somebody chose, as code."""
     text = "".join(char if char.isprintable() else " " for char in text)
     fence = "`" * (max(map(len, re.findall("`+", text)), default=0) + 1)

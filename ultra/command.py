@@ -10,9 +10,7 @@ What is given without a flag is declared by :func:`positional`. A program of sev
 with its settings and its function, ends in :func:`group` instead.
 """
 
-import argparse
 import dataclasses
-import difflib
 import os
 import re
 import sys
@@ -20,9 +18,6 @@ import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
-
-import jsonargparse
-import yaml
 
 from ultra.errors import SettingError, UltraError
 
@@ -38,14 +33,6 @@ def positional(meaning: str = "one or more folders") -> Any:
     return dataclasses.field(metadata={"positional": meaning})
 
 
-class _Parser(jsonargparse.ArgumentParser):
-    """Shows flags with dashes; the fields behind them have underscores."""
-
-    def format_help(self, formatter: argparse.HelpFormatter | None = None) -> str:
-        text = super().format_help(formatter)
-        return _plain(re.sub(r"--[a-z_.]+", lambda match: match[0].replace("_", "-"), text))
-
-
 def parse(
     settings: type[S], argv: Sequence[str], recipes: Path | None = None, program: str | None = None
 ) -> S:
@@ -57,39 +44,84 @@ def parse(
     Raises:
         SettingError: unknown key (names the nearest one), wrong value, missing or broken file.
     """
-    jsonargparse.set_parsing_settings(
-        docstring_parse_attribute_docstrings=True,
-        instantiate_subclass_spec_in_any=False,  # a config file names values, never code to run
-    )
-    spec = sys.modules[settings.__module__].__spec__
-    parser = _Parser(
-        prog=program or (f"python -m {spec.name}" if spec else None),
-        description=(settings.__doc__ or "").strip(),
-        exit_on_error=False,
-    )
-    parser.add_argument("--config", action="config", help="YAML file with any of these settings")
+    found = _read_plain(settings, argv)
+    if found is None:
+        from ultra import command_parser  # whose import takes a tenth of a second
+
+        found = command_parser.parse(settings, argv, recipes, program)
+    return found
+
+
+def _read_plain(settings: type[S], argv: Sequence[str]) -> S | None:
+    """Settings from flags and words that mean one thing only; None leaves the rest to the parser.
+
+    The rest is ``--help``, ``--config``, groups of settings, and everything that may be a mistake.
+    """
+    kinds = typing.get_type_hints(settings)
     fields: tuple[dataclasses.Field[Any], ...] = dataclasses.fields(settings)  # type: ignore[arg-type]
-    words = {
-        field.name: field.metadata["positional"]
-        for field in fields
-        if "positional" in field.metadata
-    }
-    for name, meaning in words.items():
-        kind = typing.get_type_hints(settings)[name]
-        if typing.get_origin(kind) is list:
-            parser.add_argument(name, type=typing.get_args(kind)[0], nargs="+", help=meaning)
+    places = [field.name for field in fields if "positional" in field.metadata]
+    values: dict[str, Any] = {}
+    words: list[tuple[int, str]] = []
+    at = 0
+    while at < len(argv):
+        flag, equals, value = argv[at].partition("=")
+        name = flag[2:].replace("-", "_")
+        if not flag.startswith("-"):
+            words.append((at, argv[at]))
+        elif not flag.startswith("--") or name in {*values, *places} or name not in kinds:
+            return None
         else:
-            parser.add_argument(name, type=kind, help=meaning)
-    parser.add_class_arguments(settings, as_group=False, skip=set(words))
-    try:
-        switches = {name for name, kind in typing.get_type_hints(settings).items() if kind is bool}
-        values = parser.parse_args(_switched(_config_first(argv, recipes), switches))
-        values.pop("config")
-        _refuse_null(settings, values)
-        return settings(**vars(parser.instantiate(values)))
-    except jsonargparse.ArgumentError as error:
-        message = _plain(" ".join(str(error).split()))
-        raise SettingError(message + _nearest(message, settings)) from error
+            following = argv[at + 1] if at + 1 < len(argv) else ""
+            if not equals and (kinds[name] is not bool or following in ("true", "false")):
+                value, at = following, at + 1
+            values[name] = True if kinds[name] is bool and not value else _plain(kinds[name], value)
+        at += 1
+    if words and words[-1][0] - words[0][0] >= len(words):  # flags stand between them
+        return None
+    values |= _placed(places, kinds, [word for _, word in words])
+    missing = dataclasses.MISSING
+    owed = [one.name for one in fields if one.default is missing is one.default_factory]
+    if _UNCLEAR in values.values() or not values.keys() >= {*owed}:
+        return None
+    return settings(**values)
+
+
+_UNCLEAR = object()
+"""In the place of a value that only the whole parser can read, or refuse."""
+_PLAIN_TEXT = re.compile(r"(?:\.{0,2}/|[A-Za-z])[\w./:@-]*", re.ASCII)
+_YAML_WORDS = {"null", "true", "false", "yes", "no", "on", "off", "y", "n", "none"}
+
+
+def _plain(kind: Any, text: str) -> Any:
+    """A flag's value, if the text can mean nothing else."""
+    options = [one for one in typing.get_args(kind) if one is not type(None)]
+    if typing.get_origin(kind) is typing.Literal:
+        return text if text in options else _UNCLEAR
+    if type(None) in typing.get_args(kind) and len(options) == 1:
+        kind = options[0]
+    if kind in (str, Path) and _PLAIN_TEXT.fullmatch(text) and text.lower() not in _YAML_WORDS:
+        return kind(text)
+    if kind in (int, float) and re.fullmatch(r"(0|[1-9][0-9]{0,14})", text, re.ASCII):
+        return kind(text)
+    if kind is float and re.fullmatch(r"(0|[1-9][0-9]{0,14})\.[0-9]{1,20}", text, re.ASCII):
+        return float(text)
+    if kind is bool and text in ("true", "false"):
+        return text == "true"
+    return _UNCLEAR
+
+
+def _placed(places: list[str], kinds: Mapping[str, Any], words: list[str]) -> dict[str, Any]:
+    """Words by the field that they belong to, taken as they are."""
+    found: dict[str, Any] = {}
+    for name in places:
+        kind = kinds[name]
+        many = typing.get_origin(kind) is list
+        taken, words = (words, []) if many else (words[:1], words[1:])
+        each = typing.get_args(kind)[0] if many else kind
+        if not taken or each not in (str, Path):
+            return {"": _UNCLEAR}
+        found[name] = [each(word) for word in taken] if many else each(taken[0])
+    return {"": _UNCLEAR} if words else found
 
 
 def main(
@@ -161,88 +193,9 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
-def _config_first(argv: Sequence[str], recipes: Path | None) -> list[str]:
-    """Put ``--config`` before the flags that override it; write flags with underscores."""
-    config: list[str] = []
-    flags: list[str] = []
-    words = iter(argv)
-    for word in words:
-        name, equals, value = word.partition("=")
-        if word == "--":  # what follows are words, whatever they look like
-            flags += [word, *words]
-        elif name == "--config":
-            config += ["--config", _find_config(value if equals else next(words, ""), recipes)]
-        elif name.startswith("--"):
-            flags.append("--" + name[2:].replace("-", "_") + equals + value)
-        else:
-            flags.append(word)
-    return config + flags
-
-
-def _switched(flags: list[str], switches: set[str]) -> list[str]:
-    """Let a flag that is true or false stand alone for true."""
-    following = [*flags, ""][1:]
-    return [
-        f"{flag}=true" if flag[2:] in switches and value not in ("true", "false") else flag
-        for flag, value in zip(flags, following, strict=True)
-    ]
-
-
-def _find_config(name: str, recipes: Path | None) -> str:
-    path = Path(name)
-    if recipes is not None and not path.exists() and "/" not in name and not path.suffix:
-        path = recipes / f"{name}.yaml"
-        if not path.exists():
-            known = ", ".join(sorted(path.stem for path in recipes.glob("*.yaml")))
-            raise SettingError(
-                f"--config {name}: no such file, and no recipe of that name ({known})"
-            )
-    try:
-        written = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        why = " ".join(str(error).split())
-        raise SettingError(f"--config {name}: cannot be read ({why})") from error
-    if not isinstance(written, dict) or not all(isinstance(key, str) for key in written):
-        raise SettingError(f"--config {name}: holds no settings, lines of 'name: value'")
-    return str(path)
-
-
-def _plain(text: str) -> str:
-    """Words of the parser's without Python's names for things."""
-    text = re.sub(r'Parser key "([\w.]+)":', r"\1:", text)
-    text = re.sub(r"<class\s+'(?:\w+\.)*(\w+)'>", r"\1", text)
-    return re.sub(r"(typing\.)?Literal\[", "one of [", text)
-
-
-def _refuse_null(settings: type[Any], values: jsonargparse.Namespace) -> None:
-    """``null`` in a config file passes for any type; here it is only let through where it fits."""
-    for name, kind in typing.get_type_hints(settings).items():
-        value, kinds = getattr(values, name, ""), typing.get_args(kind) or (kind,)
-        if value is None and type(None) not in kinds:
-            raise SettingError(f"{name}: must not be null")
-        if isinstance(value, jsonargparse.Namespace):
-            group = next(kind for kind in kinds if dataclasses.is_dataclass(kind))
-            _refuse_null(typing.cast(type[Any], group), value)
-
-
-def _nearest(message: str, settings: type[Any]) -> str:
-    """A hint after a message about an unknown name."""
-    found = re.search(r"option '([\w.]+)'|arguments: --([\w.]+)", message, re.IGNORECASE)
-    return did_you_mean(found[1] or found[2], _names(settings)) if found else ""
-
-
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The end of a message about an unknown name: the nearest known one, or nothing."""
+    import difflib
+
     close = difflib.get_close_matches(name, list(known), 1)
     return f"; did you mean '{close[0]}'?" if close else ""
-
-
-def _names(settings: type[Any]) -> list[str]:
-    """Names of all settings, those of groups of settings among them."""
-    names = []
-    for name, kind in typing.get_type_hints(settings).items():
-        names.append(name)
-        for group in filter(dataclasses.is_dataclass, typing.get_args(kind) or (kind,)):
-            inner = _names(typing.cast(type[Any], group))
-            names += inner + [f"{name}.{one}" for one in inner]
-    return names

@@ -1,8 +1,8 @@
 """The offline ``demo`` model: rules and a handful of sentences, to see everything without a key.
 
-It is deterministic, plays assistant, simulated user and judge, and is told apart from a real model
-in every row, card and table by its name, ``demo``. Which part it plays it reads in the system
-message's first line, which is ours; nothing in anybody's text can change it.
+It is deterministic, plays assistant, simulated user, judge and writer of opening lines, and is told
+apart from a real model in every row, card and table by its name, ``demo``. Which part it plays it
+reads in the system message's first line, which is ours; nothing in anybody's text can change it.
 """
 
 import re
@@ -12,11 +12,13 @@ from ultra import jsonl
 from ultra.chat import Completion, Sampling
 from ultra.schema import Message
 
-VERSION = 1
+VERSION = 2
 """Part of the identity: goes up whenever any output changes, so that journals never mix."""
 
 PLAYS_USER = "you play the user"
 JUDGES = "you are an impartial judge"
+WRITES_LISTS = "you write lists"
+REWRITES = "you rewrite one message"
 
 _OPENERS = (
     "A good way into {topic} is to start small.",
@@ -51,6 +53,59 @@ _FOLLOW_UPS = (
     "And where does {topic} stop being a good idea?",
     "Could you put the steps for {topic} into a short checklist?",
 )
+_FACETS = (
+    *("early years", "everyday mistakes", "tools", "hidden costs", "old quarrels", "first lessons"),
+    *("small towns", "rules", "measurements", "famous failures", "seasons", "craft", "words"),
+    *("beginners", "experts", "children", "trade", "machines", "rumours", "safety", "waste"),
+    *("fashions", "maps", "records", "travellers", "winters", "kitchens", "schools", "savings"),
+    *("night work", "repairs", "borders", "festivals", "competitions", "statistics", "accidents"),
+    *("apprentices", "volunteers", "rivals", "turning points"),
+)
+_QUESTIONS = (
+    "Why do {other} matter so much when people talk about {topic}?",
+    "Explain {topic} to a child of nine, with {other} as the example.",
+    "what happens to {topic} once {other} are gone",
+    "Which came first, {topic} or the {other} that we connect with it, and how is that known?",
+    "I keep mixing up {topic} and {other}. How do I tell them apart?",
+    "Is it a myth that {other} ruin {topic}?",
+    "Compare {topic} fifty years ago with today: what did {other} change?",
+    "How would you measure the effect of {other} on {topic}?",
+    "Name three cases in which {topic} went wrong because of {other}.",
+    "If I have one weekend and little money, where do I begin with {topic} and {other}?",
+    "My neighbour says {other} have nothing to do with {topic}. Who is right?",
+    "Where are the limits of {topic}, and do {other} have a part in them?",
+    "Walk me through {topic} step by step, but leave {other} for the end.",
+    "who decides what counts as {topic}? and do {other} get a say?",
+    "What does a specialist see in {topic} that the rest of us miss, {other} included?",
+)
+_REQUESTS = (
+    "Write one for {other} that has {topic} at its centre and stays under 200 words.",
+    "I want something short about {topic} in which {other} turn up only once.",
+    "Draft the opening of a piece on {topic}, addressed to {other}.",
+    "Please make {topic} sound exciting to readers who only care for {other}.",
+    "A plain version, please: {topic}, two paragraphs, with {other} in the second.",
+    "Put together a first draft about {topic} and the trouble with {other}.",
+    "Turn a quarrel over {other} into a text on {topic} that makes both sides smile.",
+    "Could you write about {topic} the way somebody from the trade of {other} would?",
+    "Compose one for an anniversary: {topic}, a little sad, with {other} as a refrain.",
+    "Something that can be read aloud in a minute about {topic}, without naming {other}.",
+)
+_TASKS = (
+    "Rewrite the text about {topic} for readers who know nothing of {other}.",
+    "Translate the passage on {topic} into Spanish and keep its tone.",
+    "Summarise what is said about {topic} in two sentences.",
+    "According to the text, how do {topic} and {other} belong together?",
+    "Continue the text on {topic} by one paragraph in the same manner.",
+    "What does the writer take for granted about {topic}? Point to the words that show it.",
+)
+_DETAILS = (
+    "It is for people who have never heard of it.",
+    "Keep it under 250 words, and leave out every joke.",
+    "Two names should turn up in it: Ruth Adeyemi and the village of Lower Marle.",
+    "Begin with a sound, and end with a question.",
+    "My last attempt was too stiff, so keep the sentences short.",
+    "It will be read aloud on a windy square, so nothing may be easy to mishear.",
+)
 _COMMON = frozenset(
     re.findall(
         r"\w+",
@@ -80,6 +135,10 @@ class DemoChat:
             text = _judge(messages[-1]["content"])
         elif PLAYS_USER in part:
             text = _ask(messages, draw)
+        elif WRITES_LISTS in part:
+            text = _list(messages[-1]["content"], draw)
+        elif REWRITES in part:
+            text = _rewrite(messages[-1]["content"], draw)
         else:
             text = _answer(messages, draw)
         return Completion(text, "stop", "demo")
@@ -111,6 +170,39 @@ def _ask(messages: Sequence[Message], draw: int) -> str:
         if question not in asked:
             break
     return question
+
+
+def _list(request: str, draw: int) -> str:
+    """As many items as the first line asks for, about what stands between the marks."""
+    asked = re.match(r"Write (\d{1,3}) items", request)
+    found = re.finditer(r"^\[(\w+) [0-9a-f]{8}\]\n(.*)$", request, re.MULTILINE)
+    sections = {match[1]: match[2] for match in found}
+    subject = next((sections[name] for name in _SUBJECTS if name in sections), "")
+    count, facets = int(asked[1]) if asked else 1, len(_FACETS)
+    if "field" in sections:
+        items = [f"{_FACETS[(draw + at) % facets]} of {subject}" for at in range(count)]
+    else:
+        shells = next((_SHELLS[name] for name in _SHELLS if name in sections), _QUESTIONS)
+        topic = f'"{subject[:60]}"' if len(subject) <= 60 else _topics(subject, "this", "it")[0]
+        items = [
+            shells[(draw + at) % len(shells)]
+            .replace("{topic}", topic)
+            .replace("{other}", _FACETS[(draw // 97 + 7 * at) % facets])
+            for at in range(count)
+        ]
+    return "\n".join(f"{number}. {item}" for number, item in enumerate(items, 1))
+
+
+_SUBJECTS = ("question", "subtopic", "entity", "field", "text", "kind")
+_SHELLS = {"text": _TASKS, "kind": _REQUESTS}
+
+
+def _rewrite(request: str, draw: int) -> str:
+    """The message between the marks, with two more sentences."""
+    code = re.search(r"^\[message ([0-9a-f]{8})\]\n", request, re.MULTILINE)
+    message = _section(request, "message", code[1]) if code else "Write something."
+    more = [_DETAILS[(draw + at) % len(_DETAILS)] for at in range(2)]
+    return " ".join([message, *more])
 
 
 def _judge(request: str) -> str:

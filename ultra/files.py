@@ -2,9 +2,7 @@
 
 import fcntl
 import glob
-import hashlib
 import os
-import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import Any, BinaryIO
 
 from ultra.errors import OutputError
 
-_HOST = socket.gethostname()
+_HOST = os.uname().nodename
 
 
 @contextmanager
@@ -115,5 +113,7 @@ def require_same(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]
 
 def sha256(path: Path) -> str:
     """Hex sha256 of a file, read in pieces."""
+    import hashlib  # loads OpenSSL, which most commands can do without
+
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

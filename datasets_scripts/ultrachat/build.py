@@ -1,81 +1,34 @@
 """Build the UltraChat corpus: opening lines in, a release of simulated dialogues out."""
 
 import asyncio
-from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import xxhash
-from tqdm import tqdm
+import orjson
 
-from datasets_scripts import language, statistics
-from datasets_scripts.pipeline import Drop, Ledger
-from datasets_scripts.spool import Entry, Spool, counts
+from datasets_scripts import contamination, statistics, topics
+from datasets_scripts.questions import Questions
+from datasets_scripts.spool import Spool
 from datasets_scripts.summary import print_summary
-from datasets_scripts.ultrachat import dialogue, openings
-from datasets_scripts.ultrachat.dialogue import Cast, Dialogue, Plan
-from ultra import command, jsonl, models, pool, prompts, release, schema
-from ultra.chat import Sampling
-from ultra.errors import SettingError
-from ultra.journal import Journal, Journaled
-from ultra.schema import Conversation
+from datasets_scripts.topics import Embeddings
+from datasets_scripts.ultrachat import estimate, judged, report, rows, simulation, views
+from datasets_scripts.ultrachat.dialogue import Cast
+from datasets_scripts.ultrachat.estimate import Survey
+from datasets_scripts.ultrachat.judged import Judge
+from datasets_scripts.ultrachat.openings import make, request
+from datasets_scripts.ultrachat.openings.make import DROPPED, MANIFEST, OPENINGS
+from datasets_scripts.ultrachat.openings.opening import read as read_openings
+from datasets_scripts.ultrachat.openings.sift import sift
+from datasets_scripts.ultrachat.rows import CORPUS, Collector, Recipe
+from datasets_scripts.ultrachat.settings import CONFIGS, VERSION, Settings
+from datasets_scripts.ultrachat.simulation import Plans
+from ultra import command, jsonl, models, release
+from ultra.chat import ChatModel, OpenAIChat, Sampling
+from ultra.engine import Session, session
 
-CORPUS = "ultrachat"
-VERSION = "1.0.0"
-"""Goes up whenever the same openings, settings and model answers would give other bytes."""
-
-HERE = Path(__file__).parent
-SAMPLE = HERE / "sample" / "openings.jsonl"
-STEP = "simulate"
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Build the UltraChat corpus: a user model and an assistant model hold dialogues."""
-
-    openings: Path | None = None
-    """JSONL of {sector, topic, opening}; by default the bundled sample."""
-    out: Path = Path("out/releases")
-    """Folder in which the release directory is made."""
-    sector: Literal["all", "world", "creation", "material"] = "all"
-    """Sector of openings to use."""
-    n: int = 0
-    """Number of dialogues, going round the openings if it is larger; 0 is one for each opening."""
-    seed: int = 0
-    """Decides the rounds of each dialogue, and is sent with every call."""
-    min_rounds: int = 3
-    """Fewest rounds of a dialogue; a round is a user turn and its answer."""
-    max_rounds: int = 7
-    """Most rounds of a dialogue."""
-    user_model: str = ""
-    """Who plays the user: demo, a checkpoint folder, or a model's name at the endpoint."""
-    assistant_model: str = ""
-    """Who answers, likewise."""
-    base_url: str = ""
-    """OpenAI-compatible endpoint of both; by default OPENAI_BASE_URL."""
-    user_sampling: Sampling = field(default_factory=lambda: Sampling(1.0, max_tokens=512))
-    """Sampling of the simulated user."""
-    assistant_sampling: Sampling = field(default_factory=lambda: Sampling(0.7, max_tokens=2048))
-    """Sampling of the assistant."""
-    concurrency: int = 16
-    """Dialogues held at the same time."""
-    tokenizer: Path | None = None
-    """A tokenizer.json, or the folder that holds it: lengths in its tokens, by default in words."""
-    test_share: float = 0.05
-    """Share of openings, 0 to below 1, whose dialogues go into the test split."""
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.min_rounds <= self.max_rounds:
-            raise SettingError(f"min_rounds: {self.min_rounds} is not from 1 to max_rounds")
-        if self.n < 0 or self.concurrency < 1:
-            raise SettingError("n must be 0 or more, and concurrency 1 or more")
-        for sampling in (self.user_sampling, self.assistant_sampling):
-            if sampling.seed or sampling.sample:
-                raise SettingError("seed: set 'seed' alone; each dialogue draws its own from it")
-        if not 0 <= self.test_share < 1:
-            raise SettingError(f"test_share: {self.test_share} is not from 0 to below 1")
+SAMPLE = Path(__file__).parent / "sample" / "openings.jsonl"
 
 
 def build(settings: Settings) -> Path:
@@ -85,19 +38,22 @@ def build(settings: Settings) -> Path:
         InputError: the openings cannot be read, or no dialogue is kept.
         OutputError: the release directory holds something else, or another run is at work.
         ModelError: an endpoint refuses us; finished calls are in the journal.
+        BudgetError: the next call could pass the budget; likewise.
+        SettingError: an endpoint has no address or key, or a model no price for a budget in money.
     """
-    if settings.openings is None:
+    if settings.openings is None and not settings.opening_model:
         print(f"no --openings is set: building from the bundled sample in {SAMPLE}")
-    lines = openings.read(settings.openings or SAMPLE, settings.sector)
+    if settings.embedding_model:  # what is wrong with it is better known before the dialogues
+        OpenAIChat(settings.embedding_model, settings.base_url)
     cast = _cast(settings)
-    path = settings.out / f"{CORPUS}-{VERSION}"
-    made = _identity(settings, lines, cast)
-    if release.is_built(path, made):
-        print(f"{path}: already built from these openings")
+    made = _identity(settings, cast)
+    if not settings.preview and release.is_built(settings.path, made):
+        print(f"{settings.path}: already built from these openings")
     else:
-        asyncio.run(_make(settings, lines, cast, path, made))
-    print_summary(path)
-    return path
+        asyncio.run(_run(settings, cast, made))
+    if not settings.preview:
+        print_summary(settings.path)
+    return settings.path
 
 
 def _cast(settings: Settings) -> Cast:
@@ -108,127 +64,154 @@ def _cast(settings: Settings) -> Cast:
     user = models.chosen(user, "user", "--user-model")
     assistant = models.chosen(assistant, "assistant", "--assistant-model")
     return Cast(
-        models.open_model(user, settings.base_url),
-        models.open_model(assistant, settings.base_url),
+        models.open_model(user, settings.user_base_url or settings.base_url),
+        models.open_model(assistant, settings.assistant_base_url or settings.base_url),
         settings.user_sampling,
         settings.assistant_sampling,
-        prompts.load(HERE / "prompts" / "user.md"),
-        prompts.load(HERE / "prompts" / "start.md"),
+        views.load(),
+        settings.view,
+        settings.retries,
+        settings.vary_temperature,
     )
 
 
-def _identity(settings: Settings, lines: list[openings.Opening], cast: Cast) -> dict[str, Any]:
+def _identity(settings: Settings, cast: Cast) -> dict[str, Any]:
     """The manifest fields that decide the bytes."""
-    demo = {"demo": True} if "demo" in (cast.user.name, cast.assistant.name) else {}
+    writer = _writer(settings)
+    names = {"user": cast.user.name, "assistant": cast.assistant.name}
+    sampling = {"user": _drawn(cast.user_sampling), "assistant": _drawn(cast.assistant_sampling)}
+    told = cast.script.digests
+    if writer is None:
+        given = Survey.of(read_openings(settings.openings or SAMPLE, settings.sector))
+        source: dict[str, Any] = {"openings": given.count, "xxh3_128": given.digest}
+    else:
+        asked = request.identity(settings.request, writer)
+        source = {"recipe": asked["recipe"], **asked["configuration"], **asked["input"]}
+        names, sampling, told = (
+            names | asked["models"],
+            sampling | asked["sampling"],
+            told | asked["prompts"],
+        )
+    demo = {"demo": True} if "demo" in names.values() else {}
     return demo | {
         "version": VERSION,
-        "configuration": {
-            "sector": settings.sector,
-            "n": settings.n or len(lines),
-            "seed": settings.seed,
-            "rounds": [settings.min_rounds, settings.max_rounds],
-            "tokenizer": statistics.identity(settings.tokenizer),
-            "test_share": settings.test_share,
-        },
-        "input": {
-            "openings": len(lines),
-            "xxh3_128": jsonl.digest([asdict(line) for line in lines]),
-        },
-        "models": {"user": cast.user.name, "assistant": cast.assistant.name},
-        "sampling": {
-            "user": _drawn(cast.user_sampling),
-            "assistant": _drawn(cast.assistant_sampling),
-        },
-        "prompts": {prompt.name: prompt.digest for prompt in (cast.user_prompt, cast.start_prompt)},
+        "configuration": _configuration(settings),
+        "input": source,
+        "models": names,
+        "sampling": sampling,
+        "prompts": told,
+    }
+
+
+def _writer(settings: Settings) -> ChatModel | None:
+    """Who writes the openings, if they are not those of a file."""
+    if not settings.opening_model:
+        return None
+    url = settings.opening_base_url or settings.base_url
+    return models.open_model(settings.opening_model, url)
+
+
+def _configuration(settings: Settings) -> dict[str, Any]:
+    """The settings that decide the bytes, but for those of models; of files their digests."""
+    judge = {"model": settings.judge_model, "dialogues": settings.judged}
+    return {
+        "sector": settings.sector,
+        "n": settings.n,
+        "seed": settings.seed,
+        "shard": settings.shard,
+        "rounds": [settings.min_rounds, settings.max_rounds],
+        "view": settings.view,
+        "retries": settings.retries,
+        "vary_temperature": settings.vary_temperature,
+        "near_duplicates": settings.near_duplicates,
+        "questions": Questions.load(settings.questions).digest if settings.questions else "",
+        "drop_overlap": settings.drop_overlap,
+        "judged": judge if settings.judged else {},
+        "embedding_model": settings.embedding_model,
+        "tokenizer": statistics.identity(settings.tokenizer),
+        "test_share": settings.test_share,
     }
 
 
 def _drawn(sampling: Sampling) -> dict[str, Any]:
-    """Sampling without its seed, which each dialogue draws for itself; it stands in the row."""
-    return {key: value for key, value in asdict(sampling).items() if key not in ("seed", "sample")}
+    """Sampling without what each call has for itself; the seed stands in the row."""
+    own = ("seed", "sample", "top_logprobs")
+    return {key: value for key, value in asdict(sampling).items() if key not in own}
 
 
-async def _make(
-    settings: Settings, lines: list[openings.Opening], cast: Cast, path: Path, made: dict[str, Any]
-) -> None:
-    run = path.with_name(path.name + ".run")
-    with Journal(run / "journal.jsonl") as journal, Spool(settings.out) as spool:
-        parts = replace(
-            cast, user=Journaled(cast.user, journal), assistant=Journaled(cast.assistant, journal)
-        )
-        try:
-            made |= await _simulate_all(settings, lines, parts, spool)
-        finally:
-            await parts.user.close()
-            await parts.assistant.close()
-        spool.to_release(path, CORPUS, made, prompts.load(HERE / "card.md"))
+async def _run(settings: Settings, cast: Cast, made: dict[str, Any]) -> None:
+    """Get the openings, and either show some dialogues or make the release."""
+    async with session(settings, settings.run, CORPUS) as talks:
+        cast = replace(cast, user=talks.model(cast.user), assistant=talks.model(cast.assistant))
+        judge = _judge(settings, talks)
+        account = await _openings(settings, talks, made)
+        read = partial(read_openings, settings.folder / OPENINGS, settings.sector)
+        survey = Survey.of(read())
+        shard, shards = settings.part
+        numbers = range(shard, settings.n or survey.count, shards)
+        names, prices = made["models"], talks.budget.prices
+        for line in estimate.lines(prices, names, survey, len(numbers), settings.rounds):
+            print(line)
+        plans = Plans(read, Recipe(VERSION, settings.seed), numbers, settings.rounds)
+        if settings.preview:
+            first = replace(plans, numbers=numbers[: settings.preview])
+            await simulation.preview(talks, first, cast)
+            return
+        with Spool(settings.out) as spool:
+            collector = await _hold(settings, talks, plans, cast, spool)
+            made |= {"openings": account, **collector.account(prices, names)}
+            made["topics"] = _topics(settings, spool)
+            if questions := _questions(settings):
+                made["contamination"] = contamination.account_for(spool.db, questions)
+            if judge is not None:
+                sample = judged.sample((line for _, line in spool.lines("all")), settings.judged)
+                made["judged"] = await judged.judge(talks, judge, sample)
+            spool.to_release(settings.path, CORPUS, made, report.template(made), CONFIGS)
 
 
-def _plans(settings: Settings, lines: list[openings.Opening]) -> Iterator[Plan]:
-    rounds = (settings.min_rounds, settings.max_rounds)
-    for index in range(settings.n or len(lines)):
-        opening = lines[index % len(lines)]
-        yield dialogue.plan(VERSION, settings.seed, index, opening, rounds)
+def _judge(settings: Settings, talks: Session) -> Judge | None:
+    if not settings.judged:
+        return None
+    return Judge.of(talks.model(models.open_model(settings.judge_model, settings.base_url)))
 
 
-async def _simulate_all(
-    settings: Settings, lines: list[openings.Opening], cast: Cast, spool: Spool
-) -> dict[str, Any]:
-    """Hold all dialogues, some at a time, without a barrier between them."""
-    ledger, usage, describe = Ledger([STEP]), Counter[str](), _describer(settings)
-    total = settings.n or len(lines)
-    with tqdm(desc=CORPUS, total=total, unit=" dialogues", disable=None) as bar:
-
-        async def work(plan: Plan) -> None:
-            ledger.enter(STEP)
-            result = await dialogue.simulate(plan, cast)
-            if isinstance(result, Drop):
-                ledger.drop(STEP, result.reason)
-                spool.drop(_id(plan), plan.opening.source, STEP, result)
-            else:
-                usage.update(result.usage)
-                _keep(plan, result, spool, describe)
-            bar.update()
-
-        await pool.for_each(_plans(settings, lines), work, settings.concurrency)
-    return {"steps": ledger.table(), "usage": dict(sorted(usage.items()))}
+async def _hold(
+    settings: Settings, talks: Session, plans: Plans, cast: Cast, spool: Spool
+) -> Collector:
+    """Hold all dialogues, and collect them and the openings that were not used in the spool."""
+    count = statistics.counter(settings.tokenizer)
+    collector = Collector(spool, cast, plans.recipe, count, _questions(settings))
+    await simulation.hold(talks, plans, cast, collector.take)
+    collector.drop_openings(jsonl.read(settings.folder / DROPPED))
+    return collector
 
 
-def _id(plan: Plan) -> str:
-    return f"{plan.opening.sector}-{plan.index:08d}"
+async def _openings(settings: Settings, talks: Session, made: dict[str, Any]) -> dict[str, Any]:
+    """Write the openings into the run's folder; returns the account of them."""
+    folder, writer = settings.folder, _writer(settings)
+    if writer is not None:
+        await make.generate(settings.request, talks, writer, folder)
+        manifest = orjson.loads((folder / MANIFEST).read_bytes())
+        return {key: manifest[key] for key in ("steps", "openings", "written_by")}
+    decided = ("sector", "near_duplicates", "questions", "drop_overlap")
+    wanted = {"input": made["input"], **{name: made["configuration"][name] for name in decided}}
+    checks = (settings.near_duplicates, _questions(settings), settings.drop_overlap)
+    return sift(settings.openings or SAMPLE, settings.sector, folder, checks, wanted)
 
 
-def _describer(settings: Settings) -> Callable[[Conversation], str]:
-    """What describes a dialogue for the statistics, its language as it was found included."""
-    count, identify = statistics.counter(settings.tokenizer), language.identify([], [])
-
-    def describe(conversation: Conversation) -> str:
-        identified = identify(conversation)
-        told = identified.provenance["language"] if isinstance(identified, Conversation) else ""
-        return statistics.describe(conversation.messages, str(told), count)
-
-    return describe
+def _questions(settings: Settings) -> Questions | None:
+    return Questions.load(settings.questions) if settings.questions else None
 
 
-def _keep(
-    plan: Plan, held: Dialogue, spool: Spool, describe: Callable[[Conversation], str]
-) -> None:
-    provenance: dict[str, str | int | float] = {
-        "source": plan.opening.source,
-        "model": held.model,
-        "user_model": held.user_model,
-        "sector": plan.opening.sector,
-        "topic": plan.opening.topic,
-        "rounds": plan.rounds,
-        "seed": plan.seed,
-    }
-    conversation = Conversation(_id(plan), held.messages, provenance)
-    content = xxhash.xxh3_128_digest(jsonl.dump(held.messages))
-    root, found = schema.root_id(held.messages), counts(held.messages)
-    entry = Entry(conversation.id, plan.opening.source, root, content, counts=found)
-    entry.described = describe(conversation)
-    spool.add(entry, release.line_of(conversation.row(), CORPUS))
+def _topics(settings: Settings, spool: Spool) -> dict[str, Any]:
+    """How alike the topics of the dialogues are, by an endpoint's vectors or by words."""
+    texts = partial(rows.texts, spool)
+    if not settings.embedding_model:
+        return topics.by_words(texts)
+    kept = settings.run / "embeddings.sqlite"
+    with Embeddings(settings.embedding_model, settings.base_url, kept) as embeddings:
+        return topics.by_embeddings(texts, embeddings)
 
 
 if __name__ == "__main__":
-    command.main(Settings, build)
+    command.main(Settings, build, program="python -m datasets_scripts.ultrachat.build")

@@ -8,7 +8,7 @@ from typing import Any
 from ultra.chat import Completion, Sampling, Usage
 from ultra.schema import Message
 
-Reply = Callable[[list[Message]], str]
+Reply = Callable[[list[Message]], str | Completion]
 
 
 class FakeChat:
@@ -18,13 +18,53 @@ class FakeChat:
         self.name, self.reply, self.finish_reason = name, reply, finish_reason
         self.identity = f"fake {name}"
         self.requests: list[list[Message]] = []
+        self.samplings: list[Sampling] = []
 
     async def complete(self, messages: list[Message], sampling: Sampling) -> Completion:
         self.requests.append(messages)
-        return Completion(self.reply(messages), self.finish_reason, self.name, Usage(10, 2))
+        self.samplings.append(sampling)
+        said = self.reply(messages)
+        if isinstance(said, Completion):
+            return said
+        return Completion(said, self.finish_reason, self.name, Usage(10, 2))
 
     async def close(self) -> None:
         pass
+
+
+def judgment(**changes: Any) -> dict[str, Any]:
+    """A judgment's whole row: ``mine`` beat ``base`` on ``q1``; with some fields changed."""
+    row = {
+        "id": "q1",
+        "category": "tea",
+        "difficulty": 0,
+        "suite": "small@0123abcd",
+        "suite_digest": "d" * 32,
+        "turn": 0,
+        "model": "mine",
+        "revision": "r1",
+        "baseline": "base",
+        "judge": "judge",
+        "judge_model": "judge-0613",
+        "kind": "pair_choice",
+        "protocol": "0123456789ab",
+        "protocol_name": "pairwise",
+        "order": "model_first",
+        "sample": 0,
+        "tries": 1,
+        "verdict": "model",
+        "reason": "",
+        "scores": [],
+        "preference": None,
+        "characters": 10,
+        "baseline_characters": 10,
+        "text": "reasons\n[[A]]",
+        "logprobs": [],
+        "usage": {"prompt_tokens": 10, "completion_tokens": 2},
+        "usd": None,
+    }
+    assert row.keys() >= changes.keys()
+    return row | changes
 
 
 def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> Path:

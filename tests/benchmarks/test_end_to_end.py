@@ -29,9 +29,12 @@ def test_demo_is_answered_judged_and_ranked_twice_alike(tmp_path: Path) -> None:
     (judged,) = (tmp_path / "starter" / "demo").glob("judged-by-demo-????????????.jsonl")
     assert files_below(tmp_path) == [
         "leaderboard.csv",
+        "leaderboard.html",
+        "leaderboard.json",
         "leaderboard.md",
         "starter/demo/answers.jsonl",
         f"starter/demo/{judged.name}",
+        f"starter/demo/protocol-{judged.stem[-12:]}.json",
         "starter/demo/run/answers-demo/journal.jsonl",
         "starter/demo/run/answers-demo/runs.jsonl",
         "starter/demo/run/judgments-demo/journal.jsonl",

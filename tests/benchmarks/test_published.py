@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import published
+from benchmarks import published, reread
 from benchmarks.published import Annotation, Game, Grade, Review
 from ultra.errors import InputError
 
@@ -137,15 +137,15 @@ def test_openchat_asked_in_both_orders_and_wrote_zeros_for_failures() -> None:
     one, two = published.openchat(HERE, [row])
     assert (one.scores, one.category) == ((8.0, 6.0), "math")
     assert two.scores is None
-    assert published.reread(one).scores == (8.0, 6.0)
-    assert published.reread(two).scores == (9.0, 6.0)  # the baseline's answer was shown first
+    assert reread.review(one).scores == (8.0, 6.0)
+    assert reread.review(two).scores == (9.0, 6.0)  # the baseline's answer was shown first
 
 
 @pytest.mark.parametrize(("upstream", "score"), [(7, 7.0), (0, 0.0), (-1, None), ("error", None)])
 def test_grades(upstream: Any, score: float | None) -> None:
     (grade,) = published.grades(HERE, [{**GRADE, "score": upstream}])
     assert grade == Grade("new", "81", 1, score, "Rating: [[7]]")
-    assert published.reread_grade(grade).score == 7.0
+    assert reread.grade(grade).score == 7.0
 
 
 def test_games() -> None:
@@ -154,7 +154,7 @@ def test_games() -> None:
     assert two.winners == ("model_1", None)
     swapped = {**GAME, "g1_judgment": "[[B]]", "g2_judgment": "[[B]]"}
     (game,) = published.games(HERE, [swapped])
-    assert published.reread_game(game).winners == ("model_2", "model_1")
+    assert reread.game(game).winners == ("model_2", "model_1")
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_models_of_reviews_are_in_the_name_of_the_file(name: str, names: tuple[s
 def test_readings_that_differ_are_counted() -> None:
     texts = ["9 8", "(9, 8)", "nothing", "9 8\n\nFinal scores: 7 7"]
     pairs = iter([(text, "first_line_scores", "last_scores") for text in texts])
-    assert published.read_differently(pairs) == 2
+    assert reread.read_differently(pairs) == 2
 
 
 def test_the_seeded_swap_is_upstreams(golden: Path) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from benchmarks import rating
 from benchmarks.rating import Battle, battles, online_elo, ratings
-from tests.benchmarks.fakes import write_rows
+from tests.benchmarks.fakes import judgment, write_rows
 from ultra.errors import InputError, SettingError
 
 WIN, TIE, LOSS = 1.0, 0.5, 0.0
@@ -126,25 +126,24 @@ def test_comparisons_of_every_form(
     assert battles(path) == [(("new", "base"), point) for point in points]
 
 
-def own(id: str, verdict: str) -> dict[str, Any]:
-    row: dict[str, Any] = dict.fromkeys(
-        ("suite_digest", "revision", "judge", "protocol", "text", "reason", "category"), ""
-    )
-    row |= {"suite": "s", "order": "model_first", "characters": 1, "usage": {}}
-    return {**row, "id": id, "verdict": verdict, "model": "new", "baseline": "base"}
-
-
 def test_own_judgments_are_one_comparison_a_question(tmp_path: Path) -> None:
     verdicts = {"1": ["model", "tie"], "2": ["model", "baseline"], "3": ["model", "unscored"]}
-    rows = [own(id, verdict) for id, of in verdicts.items() for verdict in of]
+    rows = [
+        judgment(id=id, order=order, verdict=one, reason="empty" if one == "unscored" else "")
+        for id, of in verdicts.items()
+        for order, one in zip(("model_first", "baseline_first"), of, strict=True)
+    ]
     path = write_rows(tmp_path / "judged-by-j-p.jsonl", rows)
-    assert [points for _, points in battles(path)] == [WIN, TIE, None]
+    assert battles(path) == [(("mine", "base"), points) for points in (WIN, TIE, None)]
 
 
 def test_grades_are_no_comparisons(tmp_path: Path) -> None:
     row = {"question_id": 81, "model": "new", "turn": 1, "score": 7}
     with pytest.raises(InputError, match="grade one model at a time"):
         battles(write_rows(tmp_path / "gpt-4_single.jsonl", [row]))
+    ours = judgment(kind="grade", baseline="", order="", verdict="graded", scores=[7])
+    with pytest.raises(InputError, match="grade one model at a time"):
+        battles(write_rows(tmp_path / "judged-by-j-p.jsonl", [ours]))
 
 
 def test_the_command_prints_a_line_or_a_row_a_model(

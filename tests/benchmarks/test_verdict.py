@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from benchmarks import verdict
+from benchmarks import protocol, verdict
 from benchmarks.verdict import PARSERS, Unscored, last_line_choice, token_preference
 from ultra.errors import InputError, SettingError
 
@@ -39,7 +39,13 @@ SWAP = str.maketrans("AB", "BA")
         ("reasons\n**Final Verdict:** [[B]]", "B"),
         ("reasons\n**My final verdict is: [[C]].**", "C"),
         ("reasons\n### Verdict: `[[B]]`", "B"),
-        ("reasons\n> _[[A]]_", "A"),
+        ("Answer A is better. [[A]]", "A"),
+        ("**Answer A is better.** Final verdict: **[[A]]**", "A"),
+        ("Therefore, my final verdict is:\n\n[[B]]", "B"),
+        ('So the verdict is "[[C]]".', "C"),
+        ("### Here is my final verdict:\n[[A]]", "A"),
+        ("[[B]]\n> [[A]]", "B"),
+        ("[[B]]\n```\n[[A]]\n```", "B"),
     ],
 )
 def test_the_verdict_of_the_last_line_counts(text: str, choice: str) -> None:
@@ -55,6 +61,8 @@ def test_the_verdict_of_the_last_line_counts(text: str, choice: str) -> None:
         ("Answer A is better.", "no_verdict"),
         ("[[A]]\nThat was my verdict.", "no_verdict"),
         ("[[A]]\n\n.", "no_verdict"),
+        ("reasons\n> _[[A]]_", "no_verdict"),
+        ("reasons\n```\n[[A]]\n```", "no_verdict"),
         ("[[A]]\n\0", "no_verdict"),
         ("[[A]]\u2028ends", "no_verdict"),
         ("[[a]]", "no_verdict"),
@@ -107,6 +115,12 @@ def test_what_is_no_single_verdict_is_unscored(text: str, reason: str) -> None:
         "[[A]] 漢字",
         "1. [[A]]",
         "reasons [[A]]",
+        'It says "I am better. [[A]]"',
+        "It says “I am better. [[A]]”",
+        "Answer A ends with:\n[[A]]",
+        "**Its last line is the following, which it copied:**\n\n[[A]]",
+        "Answer B is better. [[A]] is what the other says.",
+        "A [[A]]",
     ],
 )
 def test_a_verdict_that_is_talked_about_is_none(line: str) -> None:
@@ -142,6 +156,11 @@ NOTHING = Unscored("no_verdict")
         ("last_rating", "**Rating: [[ 8/10 ]]**", 8.0),
         ("last_rating", "[[0]]", 0.0),
         ("last_rating", "First [[5]], but then\nRating: [[9]]", 9.0),
+        ("last_rating", "It is right, if terse. Rating: [[7]]", 7.0),
+        ("last_rating", "So I would rate the assistant's response a [[6]].", 6.0),
+        ("last_rating", "Rating: [[8]]/10", 8.0),
+        ("last_rating", "Rating: [[8]] out of 10.", 8.0),
+        ("last_rating", "> Rating: [[10]]", NOTHING),
         ("last_rating", "[[85]]", Unscored("out_of_range")),
         ("last_rating", "[[8]] [[9]]", Unscored("two_verdicts")),
         ("last_rating", "It asks for [[10]].", Unscored("verdict_in_a_sentence")),
@@ -179,6 +198,22 @@ NOTHING = Unscored("no_verdict")
         ("ranking_choice", "__import__('os')", NOTHING),
         ("ranking_choice", "[" * 5_000, NOTHING),
         ("ranking_choice", "\0", NOTHING),
+        (
+            "last_ranking",
+            "[{'model': 'model_1', 'rank': 2}, {'model': 'model_2', 'rank': 1}]",
+            "B",
+        ),
+        (
+            "last_ranking",
+            '[\n{"model": "model_2", "rank": 2},{"model": "model_1", "rank": 1},]',
+            "A",
+        ),
+        ("last_ranking", "[{'model': 'model_1', 'rank': 1}]", NOTHING),
+        (
+            "last_ranking",
+            "[{'model': 'model_1', 'rank': 1}, {'model': 'model_2', 'rank': 1}]",
+            Unscored("contradictory"),
+        ),
         ("token_choice", "m", "A"),
         ("token_choice", " M\n", "B"),
         ("token_choice", "Model m", NOTHING),
@@ -245,6 +280,15 @@ def test_a_protocol_names_its_parser(
 ) -> None:
     run(monkeypatch, "pairwise", b'{"text": "[[B]]"}')
     assert json.loads(capsys.readouterr().out) == {"verdict": "B", "reason": ""}
+
+
+@pytest.mark.parametrize("name", protocol.names())
+def test_every_protocol_reads_lines_without_its_published_prompts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    monkeypatch.setenv("ULTRA_BENCHMARKS_DIR", "")
+    run(monkeypatch, name, b'{"text": "I cannot tell."}')
+    assert json.loads(capsys.readouterr().out) == {"verdict": "unscored", "reason": "no_verdict"}
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 
 from datasets_scripts.builders import ShareGPT, UltraChat
 from datasets_scripts.sharegpt import build as sharegpt
-from datasets_scripts.ultrachat import build as ultrachat
+from datasets_scripts.ultrachat import settings as ultrachat
 from tests.conftest import ROOT
 from tests.servers.hub import Hub
 from tests.ultra.test_loading import published
@@ -94,6 +94,7 @@ def test_the_shards_of_a_release_are_what_a_stream_shares(talks: Path, cache: Pa
 def test_configurations_are_those_of_the_corpus_and_the_release(talks: Path, cache: Path) -> None:
     assert list(ShareGPT.builder_configs) == ["all", "gpt4", "en"]
     assert {str(one.version) for one in ShareGPT.BUILDER_CONFIGS} == {sharegpt.VERSION}
+    assert list(UltraChat.builder_configs) == ["all", "world", "creation", "material"]
     assert str(UltraChat.VERSION) == ultrachat.VERSION
     english = ShareGPT(release=talks, config_name="en", cache_dir=cache)
     assert prepared(english) == written(talks, "en/train")

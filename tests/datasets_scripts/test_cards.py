@@ -12,6 +12,9 @@ import datasets_scripts
 from datasets_scripts.sharegpt import build as sharegpt
 from datasets_scripts.sharegpt.work import READ
 from datasets_scripts.ultrachat import build as ultrachat
+from datasets_scripts.ultrachat import detectors, rows
+from datasets_scripts.ultrachat.openings import lists, sieve
+from datasets_scripts.ultrachat.settings import Settings
 from ultra import release, schema
 
 HERE = Path(datasets_scripts.__file__).parent
@@ -25,7 +28,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     demo = {"user_model": "demo", "assistant_model": "demo"}
     return {
         "sharegpt": sharegpt.build(sharegpt.Settings(out=out, workers=1)),
-        "ultrachat": ultrachat.build(ultrachat.Settings(out=out, **demo)),  # type: ignore[arg-type]
+        "ultrachat": ultrachat.build(Settings(out=out, **demo)),  # type: ignore[arg-type]
     }
 
 
@@ -65,13 +68,25 @@ def test_every_step_has_words(tmp_path: Path) -> None:
     everything = sharegpt.Settings(config_name="en", questions=questions)
     steps = [READ, *sharegpt.steps(everything), *sharegpt._steps_over_all(everything)]
     assert set(steps) == set(words("sharegpt")["steps"])
-    assert set(words("ultrachat")["steps"]) == {ultrachat.STEP}
+    assert set(words("ultrachat")["steps"]) == {rows.STEP}
+
+
+CALLS = ("context_length", "content_filter", "refused", "no_answer", "not_a_completion")
+"""Reasons of a ``CallError`` where no log probabilities are asked for."""
 
 
 def test_every_reason_of_ultrachat_has_words() -> None:
-    faults = [f"{job}_{fault}" for job in ("user", "assistant") for fault in ("empty", "length")]
-    filtered = ["user_content_filter", "assistant_content_filter"]
-    assert set(words("ultrachat")["reasons"]) == {"call_failed", *faults, *filtered}
+    named = {f"user_{fault}" for fault in (*detectors.USER_FAULTS, *CALLS)}
+    named |= {f"assistant_{fault}" for fault in (*detectors.ASSISTANT_FAULTS, *CALLS)}
+    assert named == set(words("ultrachat")["reasons"])
+
+
+def test_every_reason_of_an_opening_has_words() -> None:
+    """Those of a list are named in the documentation of its module."""
+    kinds = set(re.findall(r"``(\w+)``", (lists.__doc__ or "").partition("rejected for")[2]))
+    assert "cut_off" in kinds
+    kinds |= set(sieve._STEP_OF) | {f"text_{one}" for one in sieve._STEP_OF} | {"text_short"}
+    assert kinds | {f"call_{one}" for one in CALLS} == set(words("ultrachat")["openings"])
 
 
 @pytest.mark.parametrize("corpus", CORPORA)

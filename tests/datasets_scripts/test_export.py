@@ -12,10 +12,12 @@ from datasets_scripts import export
 from datasets_scripts.export import Settings
 from datasets_scripts.sharegpt import build, inputs, turns
 from datasets_scripts.sharegpt.pages import RawConversation
+from datasets_scripts.ultrachat import settings as ultrachat
+from datasets_scripts.ultrachat.build import build as build_ultrachat
 from tests.datasets_scripts.helpers import rows_of
 from tests.ultra.test_release_command import release_of, row
 from ultra import jsonl, release
-from ultra.errors import InputError, SettingError
+from ultra.errors import InputError, OutputError, SettingError
 from ultra.schema import Conversation
 
 Json = dict[str, Any]
@@ -107,7 +109,85 @@ def test_messages_has_the_first_question_and_its_digest(tmp_path: Path) -> None:
 def test_every_format_of_the_settings_is_there() -> None:
     for name in export.FORMATS:
         assert Settings(Path("x.json"), Path("r"), format=name).format == name  # type: ignore[arg-type]
-    assert export.FORMATS.keys() == set(Settings.__annotations__["format"].__args__)
+    folders = {"ultrachat_200k"}
+    assert export.FORMATS.keys() | folders == set(Settings.__annotations__["format"].__args__)
+
+
+# UltraChat 200k, a folder.
+
+
+def exported_folder(path: Path, **settings: Any) -> Path:
+    out = path.parent / "folder"
+    export.export(Settings(out, path, format="ultrachat_200k", **settings))
+    return out
+
+
+def test_ultrachat_200k_has_four_splits_that_load(tmp_path: Path) -> None:
+    from datasets import load_dataset
+
+    talks = [row(f"t{n}", "a.html", f"q{n}", "a", "more?", "no") for n in range(3)]
+    path = made(tmp_path, *talks, **{"all/test": [row("x", "a.html", "short", "yes")]})
+    out = exported_folder(path)
+    loaded = load_dataset(str(out), cache_dir=str(tmp_path / "cache"))
+    assert list(loaded) == ["train_sft", "train_gen", "test_sft", "test_gen"]
+    assert {name: len(split) for name, split in loaded.items()} == {
+        "train_sft": 3,
+        "train_gen": 3,
+        "test_sft": 1,
+        "test_gen": 1,
+    }
+    for split in loaded.values():
+        assert list(split.features) == ["prompt", "prompt_id", "messages"]
+        assert list(split.features["messages"].feature) == ["content", "role"]
+    texts = {
+        name: [[t["content"] for t in one["messages"]] for one in loaded[name]] for name in loaded
+    }
+    assert texts["train_sft"][0] == ["q0", "a", "more?", "no"]
+    assert texts["train_gen"][0] == ["q0", "a", "more?"]
+    assert texts["test_gen"] == [["short"]]
+    assert loaded["test_sft"]["prompt_id"] == [hashlib.sha256(b"short").hexdigest()]
+
+
+def test_sft_ends_with_an_answer_and_gen_with_a_question_whatever_the_release_has(
+    tmp_path: Path,
+) -> None:
+    open_end = row("open", "a.html", "q", "a", "and?")
+    silent = row("silent", "a.html", "anybody?")
+    out = exported_folder(made(tmp_path, open_end, silent, row("whole")))
+    for name, role, count in (("train_sft", "assistant", 2), ("train_gen", "user", 2)):
+        found = list(jsonl.read(out / f"{name}.jsonl"))
+        assert [one["messages"][-1]["role"] for one in found] == [role] * count
+
+
+def test_no_prompt_of_a_release_is_on_both_sides(tmp_path: Path) -> None:
+    settings = ultrachat.Settings(out=tmp_path / "r", n=72, test_share=0.3)
+    out = exported_folder(build_ultrachat(settings))
+    prompts = {
+        name: {one["prompt_id"] for one in jsonl.read(out / f"{name}.jsonl")}
+        for name in ("train_sft", "train_gen", "test_sft", "test_gen")
+    }
+    assert prompts["train_sft"] == prompts["train_gen"]
+    assert prompts["test_sft"] == prompts["test_gen"]
+    assert prompts["test_sft"]
+    assert not prompts["train_sft"] & prompts["test_sft"]
+
+
+def test_a_folder_is_never_written_over_and_a_killed_one_is_cleared(tmp_path: Path) -> None:
+    path = made(tmp_path, row("one"))
+    left = tmp_path / ".folder.partial"
+    left.mkdir()
+    (left / "old.jsonl").write_text("{}")
+    out = exported_folder(path)
+    assert sorted(file.name for file in out.iterdir()) == [
+        "README.md",
+        "train_gen.jsonl",
+        "train_sft.jsonl",
+    ]
+    assert not left.exists()
+    with pytest.raises(OutputError, match="is there already"):
+        exported_folder(path)
+    with pytest.raises(SettingError, match=r"split: .* leave it out"):
+        Settings(tmp_path / "new", path, format="ultrachat_200k", split="test")
 
 
 # Every row, in order, unchanged.

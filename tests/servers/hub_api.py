@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote
@@ -234,6 +235,7 @@ _ROUTES = [
     _route("POST", _API + "/branch/{revision}", hub_writing.branch),
     _route("DELETE", _API + "/branch/{revision}", hub_writing.delete_branch),
     _route("GET", "/{kind}/{name}/resolve/{revision}/{path}", _resolve),
+    _route("GET", "/{name}/resolve/{revision}/{path}", partial(_resolve, kind="models")),
     _route("POST", "/{kind}/{name}\\.git/info/lfs/objects/batch", hub_writing.lfs_batch),
     _route("POST", "/lfs/{kind}/{name}/verify", hub_writing.lfs_verify),
     _route("PUT", "/lfs/{kind}/{name}/{oid}", hub_writing.lfs_put),

@@ -139,11 +139,16 @@ def test_statistics_are_a_column_for_each_configuration_and_lengths_of_the_defau
         splits={"all": sizes, "en": sizes},
         statistics={"all": figures(1200), "en": figures(20, roles={}), "gpt4": {}},
     )
-    totals, said, lengths = cells(text)
+    totals, means, said, lengths = cells(text)
     assert totals == [
         ["configuration", "conversations", "turns"],
         ["all", "1,200", "4,000"],
         ["en", "20", "4,000"],
+    ]
+    assert means == [
+        ["mean of", "turns", "words in all", "words a turn"],
+        ["all", "3.3", "13.3", "4.0"],
+        ["en", "200.0", "0.0", "0.0"],
     ]
     none = "\N{EN DASH}"
     assert said[0] == ["", "user", "assistant"]

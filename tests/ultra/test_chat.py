@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 from tests.servers import chat_api
 from tests.servers.chat_api import ChatServer, Fault
 from ultra.chat import Completion, OpenAIChat, Sampling, Usage
-from ultra.errors import CallError, ModelError, SettingError, UltraError
+from ultra.errors import CallError, ModelError, PassingError, SettingError, UltraError
 from ultra.schema import Message
 
 KEY = "sk-never-shown-0123456789"
@@ -30,18 +30,6 @@ def server() -> Iterator[ChatServer]:
 def key(monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     return KEY
-
-
-@pytest.fixture(autouse=True)
-def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Seconds that the client meant to wait before each retry; nobody really waits."""
-    meant: list[float] = []
-
-    async def note(seconds: float) -> None:
-        meant.append(seconds)
-
-    monkeypatch.setattr("anyio.sleep", note)
-    return meant
 
 
 def ask(
@@ -69,7 +57,12 @@ def closed_url() -> str:
 
 def test_an_answer_is_read_whole(server: ChatServer) -> None:
     server.reply = lambda messages: f"é\u2028😀 {messages[-1]['content']}"
-    assert ask(server.url) == Completion("é\u2028😀 Hi", "stop", "m", Usage(3, 3))
+    assert ask(server.url) == Completion("é\u2028😀 Hi", "stop", "m", Usage(3, 3, 1))
+
+
+def test_half_a_surrogate_pair_in_an_answer_is_replaced(server: ChatServer) -> None:
+    server.fail(Fault(raw=b'{"choices": [{"message": {"content": "a\\ud83d b"}}]}'))
+    assert ask(server.url).text == "a\ufffd b"
 
 
 def test_the_request_is_what_the_sampling_says(server: ChatServer, key: str) -> None:
@@ -162,99 +155,159 @@ def test_what_a_small_server_leaves_out_is_made_good(missing: str, server: ChatS
     server.fail(Fault(change=lambda answer: {k: v for k, v in answer.items() if k != missing}))
     said = ask(server.url)
     assert said.model == "m"
-    assert said.usage == (Usage() if missing == "usage" else Usage(3, 4))
+    assert said.usage == (Usage() if missing == "usage" else Usage(3, 4, 1))
 
 
-# What goes wrong for good.
+# Reasoning and log probabilities.
+
+
+@pytest.mark.parametrize(
+    ("content", "text", "reasoning"),
+    [
+        ("<think>\nHm.\n</think>\n\nYes", "Yes", "Hm."),
+        ("Hm.</think>Yes", "Yes", "Hm."),
+        ("<think>Hm", "", "Hm"),
+        ("a <think> b </think> c", "a <think> b </think> c", ""),
+        ("plain", "plain", ""),
+    ],
+)
+def test_what_a_model_thinks_aloud_is_not_its_answer(
+    content: str, text: str, reasoning: str, server: ChatServer
+) -> None:
+    server.reply = lambda messages: content
+    said = ask(server.url)
+    assert (said.text, said.reasoning) == (text, reasoning)
+
+
+def test_a_field_of_reasoning_is_kept_apart(server: ChatServer) -> None:
+    server.fail(chat_api.thinking("Hm.", "Yes"))
+    said = ask(server.url)
+    assert (said.text, said.reasoning) == ("Yes", "Hm.")
+
+
+def test_log_probabilities_come_where_they_are_asked_for(server: ChatServer) -> None:
+    server.reply = lambda messages: "A wins"
+    said = ask(server.url, Sampling(top_logprobs=2))
+    assert [list(top) for top in said.logprobs] == [["A", "other1"], ["wins", "other1"]]
+    assert said.logprobs[0]["A"] == pytest.approx(-0.6931, abs=1e-4)
+    assert ask(server.url).logprobs == []
+    assert "logprobs" not in server.requests[1].body
+
+
+# What goes wrong.
 
 
 NO_COMPLETION = "its answer is no chat completion ("
-FATAL = [
-    (chat_api.BAD_KEY, "401", 1),
-    (chat_api.refusal(403, "forbidden", "KEY has no access"), "has no access", 1),
-    (chat_api.UNKNOWN_MODEL, "does not exist", 1),
-    (chat_api.RATE_LIMITED, "Rate limit reached", 5),
-    (chat_api.RESET, "is it up, and --base-url right?", 5),
+REFUSALS = [
+    (chat_api.BAD_KEY, ModelError, "", "Incorrect API key"),
+    (chat_api.refusal(403, "forbidden", "KEY has no access"), ModelError, "", "has no access"),
+    (chat_api.UNKNOWN_MODEL, ModelError, "", "does not exist"),
+    (chat_api.QUOTA, ModelError, "", "exceeded your current quota"),
+    (Fault(301, raw=b""), ModelError, "", "HTTP status 301"),
+    (chat_api.FILTERED_PROMPT, CallError, "content_filter", "filtered by policy"),
+    (chat_api.CONTEXT_LENGTH, CallError, "context_length", "longer than the context"),
+    (
+        chat_api.refusal(400, "BadRequestError", "This model's maximum context length is 9"),
+        CallError,
+        "context_length",
+        "maximum context length",
+    ),
+    (chat_api.refusal(400, "odd", "Bad\n value: KEY"), CallError, "refused", "Bad value: ***"),
 ]
-FAILED = [
-    (chat_api.SERVER_ERROR, "had an error", 5),
-    (chat_api.FILTERED_PROMPT, "filtered by policy", 1),
-    (chat_api.refusal(400, "context_length", "Too\n long: KEY"), "Too long: ***", 1),
-    (Fault(502, raw=b"<html>\n<body>Bad gateway</body>"), "502", 5),
-    (chat_api.NO_CHOICE, "no chat completion (no choice)", 1),
-    (Fault(raw=b"null"), NO_COMPLETION, 1),
-]
-OTHER_FORMS = [
-    chat_api.NOT_JSON,
-    Fault(raw=b"<html>Welcome</html>"),
-    Fault(raw=b""),
-    Fault(change=lambda answer: answer | {"choices": [{}]}),
-    Fault(change=lambda answer: answer | {"choices": [None]}),
-    Fault(change=lambda answer: answer | {"choices": 1}),
-    Fault(change=lambda answer: answer | {"model": 1}),
-    Fault(change=lambda answer: answer | {"choices": [{"message": {"content": 1}}]}),
+PASSING = [
+    (chat_api.RATE_LIMITED, "limited", "no_answer", "Rate limit reached"),
+    (chat_api.SERVER_ERROR, "refused", "no_answer", "had an error"),
+    (Fault(502, raw=b"<html>\n<body>Bad gateway</body>"), "refused", "no_answer", "502"),
+    (chat_api.RESET, "broken", "no_answer", "the connection broke"),
+    (chat_api.RESET_IN_BODY, "broken", "no_answer", "the connection broke"),
+    *(
+        (fault, "broken", "not_a_completion", NO_COMPLETION)
+        for fault in (
+            chat_api.NO_CHOICE,
+            chat_api.NOT_JSON,
+            Fault(raw=b"null"),
+            Fault(raw=b"<html>Welcome</html>"),
+            Fault(raw=b""),
+            Fault(raw=b"[" * 2000),
+            Fault(raw=b"[" * 200_000),
+            Fault(raw=b"\xff\xfe"),
+            Fault(change=lambda answer: answer | {"choices": [{}]}),
+            Fault(change=lambda answer: answer | {"choices": [None]}),
+            Fault(change=lambda answer: answer | {"choices": 1}),
+            Fault(change=lambda answer: answer | {"model": 1}),
+            Fault(change=lambda answer: answer | {"choices": [{"message": {"content": 1}}]}),
+        )
+    ),
 ]
 
 
-@pytest.mark.parametrize(
-    ("kind", "fault", "part", "calls"),
-    [
-        *((ModelError, *case) for case in FATAL),
-        *((CallError, *case) for case in FAILED),
-        *((CallError, fault, NO_COMPLETION, 1) for fault in OTHER_FORMS),
-    ],
-)
-def test_a_fault_that_stays_is_one_clear_line(
-    kind: type[UltraError], fault: Fault, part: str, calls: int, server: ChatServer, key: str
-) -> None:
-    server.fault_of = lambda request: fault
-    with pytest.raises(kind) as caught:
-        ask(server.url)
+def failure(server: ChatServer, fault: Fault, key: str, timeout: float = 60.0) -> UltraError:
+    """What a call raises that meets the fault, after a check of what every message promises."""
+    server.fail(fault)
+    with pytest.raises(UltraError) as caught:
+        ask(server.url, timeout=timeout)
     message = str(caught.value)
     assert message.startswith(f"model m at {server.url}: ")
-    assert part in message
     assert "\n" not in message
     assert key not in message
-    assert len(server.requests) == calls
+    assert len(server.requests) == 1  # who tries again, and when, is for the engine to say
+    return caught.value
 
 
-def test_an_answer_that_never_comes_is_a_failed_call(server: ChatServer) -> None:
-    server.fault_of = lambda request: chat_api.HANG
-    with pytest.raises(CallError) as caught:
-        ask(server.url, timeout=0.05)
-    assert str(caught.value) == f"model m at {server.url}: no answer in 5 tries of 0.05 s"
-    assert len(server.requests) == 5
+@pytest.mark.parametrize(("fault", "kind", "reason", "part"), REFUSALS)
+def test_a_refusal_is_one_clear_line(
+    fault: Fault, kind: type[UltraError], reason: str, part: str, server: ChatServer, key: str
+) -> None:
+    error = failure(server, fault, key)
+    assert type(error) is kind
+    assert part in str(error)
+    assert getattr(error, "reason", "") == reason
 
 
-def test_an_endpoint_that_is_down_is_a_model_error() -> None:
+@pytest.mark.parametrize(("fault", "kind", "reason", "part"), PASSING)
+def test_what_may_pass_says_so(
+    fault: Fault, kind: str, reason: str, part: str, server: ChatServer, key: str
+) -> None:
+    error = failure(server, fault, key)
+    assert isinstance(error, PassingError)
+    assert (error.kind, error.reason) == (kind, reason)
+    assert part in str(error)
+
+
+def test_an_answer_that_does_not_come_in_time_may_pass(server: ChatServer, key: str) -> None:
+    error = failure(server, chat_api.HANG, key, timeout=0.05)
+    assert isinstance(error, PassingError)
+    assert str(error).endswith("no answer in 0.05 s")
+    assert error.kind == "broken"
+
+
+def test_an_endpoint_that_is_down_says_so() -> None:
     url = closed_url()
     where = re.escape(f"model m at {url}: cannot be reached (")
-    with pytest.raises(ModelError, match=rf"^{where}.+\); is it up, and --base-url right\?$"):
+    with pytest.raises(PassingError, match=rf"^{where}.+\); is it up, and --base-url") as caught:
         ask(url)
-
-
-# What goes wrong for a while.
+    assert caught.value.kind == "unreachable"
 
 
 @pytest.mark.parametrize(
-    "fault", [chat_api.RATE_LIMITED, chat_api.SERVER_ERROR, chat_api.RESET], ids=str
+    ("header", "seconds"),
+    [
+        ("30", 30.0),
+        ("0.5", 0.5),
+        ("-3", 0.0),
+        ("soon", 0.0),
+        ("nan", 0.0),
+        ("1e9", 600.0),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
+        ("Wed, 21 Oct 9015 07:28:00 GMT", 600.0),
+    ],
 )
-def test_a_fault_that_passes_is_not_seen(
-    fault: Fault, server: ChatServer, waits: list[float]
+def test_a_server_says_when_to_come_again(
+    header: str, seconds: float, server: ChatServer, key: str
 ) -> None:
-    server.fail(fault, times=3)
-    assert ask(server.url).finish_reason == "stop"
-    assert len(server.requests) == 4
-    assert waits == sorted(waits)
-    assert waits[-1] > 1
-
-
-def test_a_server_that_says_when_to_come_again_is_heeded(
-    server: ChatServer, waits: list[float]
-) -> None:
-    server.fail(chat_api.rate_limited(30), times=2)
-    ask(server.url)
-    assert waits == [30, 30]
+    error = failure(server, chat_api.rate_limited(header), key)
+    assert isinstance(error, PassingError)
+    assert error.after == seconds
 
 
 # What nobody may see, and what tells endpoints apart.

@@ -3,8 +3,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from contextlib import suppress
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import pytest
 from tests.conftest import ROOT
 from ultra.chat import Completion, Sampling, Usage
 from ultra.errors import CallError, InputError, OutputError
-from ultra.journal import Journal, Journaled
+from ultra.journal import Journal, Journaled, Paid, _Syncing
 from ultra.schema import Message
 
 SAID = Completion("é\u2028\n😀", "stop", "m", Usage(3, 4))
@@ -86,7 +88,10 @@ def test_a_torn_last_line_is_repaired(torn: bytes, path: Path) -> None:
         assert [journal.get(key) is not None for key in "abc"] == [True, True, True]
 
 
-def test_a_file_cut_at_any_byte_opens_with_its_whole_lines(path: Path) -> None:
+def test_a_file_cut_at_any_byte_opens_with_its_whole_lines(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.fsync", lambda file: None)  # takes most of the time
     write(path, "a", "b")
     whole = path.read_bytes()
     first = whole.index(b"\n") + 1
@@ -156,6 +161,96 @@ def test_a_killed_writer_loses_no_line(path: Path) -> None:
     assert writer.returncode == -signal.SIGKILL
     with Journal(path) as journal:
         assert all(journal.get(str(number)) is not None for number in range(used))
+
+
+def test_what_runs_before_paid_for_is_known(path: Path) -> None:
+    with Journal(path) as journal:
+        journal.add("a", replace(SAID, usd=0.25))
+        journal.add("b", replace(SAID, usd=0.5))
+        journal.add("c", SAID)
+        assert journal.paid == Paid(3, 1, 9, 12, 0.75)
+    with Journal(path) as journal:
+        assert (journal.before, journal.paid) == (Paid(3, 1, 9, 12, 0.75), Paid())
+
+
+def test_what_no_completion_shows_is_known_too(path: Path) -> None:
+    with Journal(path) as journal:
+        journal.add("a", replace(SAID, usd=0.25))
+        journal.charge(Decimal("0.5"), 100, 2)
+        journal.charge(None, 10, 1)
+        journal.charge(Decimal(0), 0, 0)
+        assert journal.paid == Paid(4, 1, 113, 4, 0.75)
+    assert len(path.read_bytes().splitlines()) == 3
+    with Journal(path) as journal:
+        assert journal.before == Paid(4, 1, 113, 4, 0.75)
+        assert journal.get("a") == replace(SAID, usd=0.25)
+
+
+def test_everything_a_completion_holds_comes_back(path: Path) -> None:
+    whole = replace(
+        SAID, logprobs=[{"A": -0.5, "B": -1.5}], reasoning="Hm.", text="x" * 20_000, usd=0.1
+    )
+    with Journal(path) as journal:
+        journal.add("k", whole)
+    with Journal(path) as journal:
+        assert journal.get("k") == whole
+
+
+def test_places_are_found_in_the_dict_and_in_the_arrays(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ultra.journal._RECENT", 16)
+    keys = [str(number) for number in range(100)]
+    write(path, *keys, *keys[:20])
+    with Journal(path) as journal:
+        found = [journal.get(key) for key in keys]
+        assert [completion and completion.text for completion in found] == keys
+        assert journal.get("other") is None
+        assert len(path.read_bytes().splitlines()) == 100
+
+
+def test_two_keys_with_one_hash_are_told_apart(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ultra.journal.xxhash.xxh3_64_intdigest", lambda key: 7)
+    write(path, "a", "b")
+    with Journal(path) as journal:
+        found = journal.get("a")
+        assert found is not None
+        assert found.text == "a"
+        assert journal.get("b") is None  # which costs one call made again
+
+
+def test_a_disk_that_fills_up_leaves_no_half_line(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.write
+    with Journal(path) as journal:
+        journal.add("a", SAID)
+        whole = path.read_bytes()
+        monkeypatch.setattr("os.write", lambda file, line: real(file, line[:9]))
+        with pytest.raises(OSError, match="No space left"):
+            journal.add("b", SAID)
+        monkeypatch.undo()
+        assert path.read_bytes() == whole
+        journal.add("b", SAID)
+        assert journal.get("b") == SAID
+
+
+def test_what_ends_after_it_is_closed_writes_to_no_other_file(path: Path, tmp_path: Path) -> None:
+    with Journal(path) as journal:
+        pass
+    other = (tmp_path / "other").open("wb")  # gets the number of the journal's file
+    with other, pytest.raises(OSError, match="Bad file descriptor"):
+        journal.charge(None, 10, 1)
+    assert (tmp_path / "other").read_bytes() == path.read_bytes() == b""
+
+
+def test_a_journal_is_on_the_disk_soon_after(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced = threading.Event()
+    monkeypatch.setattr("ultra.journal.SYNC_SECONDS", 0.01)
+    monkeypatch.setattr("os.fsync", lambda file: synced.set())
+    with Journal(path) as journal:
+        journal.add("a", SAID)
+        assert synced.wait(30)
 
 
 def test_a_run_leaves_a_line_about_itself(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -269,3 +364,22 @@ def test_it_passes_for_its_model(path: Path) -> None:
         assert (asked.name, asked.identity) == (model.name, model.identity)
         asyncio.run(asked.close())
     assert model.closed
+
+
+def test_closing_at_just_the_wrong_moment_ends_the_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ultra.journal.SYNC_SECONDS", 0.0)
+    with (tmp_path / "journal").open("wb") as file:
+        syncing = _Syncing(file.fileno())
+
+        class Asked(threading.Event):
+            def clear(self) -> None:  # close() comes just before
+                syncing._closing.set()
+                self.set()
+                super().clear()
+
+        syncing._asked = Asked()
+        syncing.soon()
+        syncing._thread.join(10)
+        assert not syncing._thread.is_alive()

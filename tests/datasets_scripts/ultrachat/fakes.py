@@ -38,7 +38,7 @@ class FakeChat:
             raise answer
         usage = Usage(len(messages), 1)
         return answer or Completion(
-            f"{self.name} says {digest}", "stop", f"{self.name}-0613", usage
+            f"{self.name} says {digest[:8]}, is that so?", "stop", f"{self.name}-0613", usage
         )
 
     async def close(self) -> None:

@@ -1,72 +1,27 @@
 """Openings to a release of dialogues: the same bytes however the run went."""
 
-import os
 import shutil
-import signal
-import subprocess
-import sys
-from collections.abc import Callable
-from concurrent.futures import Future
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
-from datasets_scripts.ultrachat.build import VERSION, Settings, build
-from tests.conftest import ROOT
+from datasets_scripts.ultrachat.build import build
+from datasets_scripts.ultrachat.openings.texts import Sources
+from datasets_scripts.ultrachat.settings import VERSION, Settings
 from tests.datasets_scripts.helpers import drops_of, files_of, reasons_of, rows_of
+from tests.datasets_scripts.ultrachat.conftest import Build
 from tests.datasets_scripts.ultrachat.fakes import Answer, FakeChat, Rule
-from tests.servers.chat_api import ChatServer, Fault, Request
 from ultra import release
-from ultra.chat import Completion
+from ultra.chat import Completion, Sampling
 from ultra.demo import JUDGES
 from ultra.errors import CallError, InputError, ModelError, OutputError, SettingError
-from ultra.schema import Message
+from ultra.schema import Message, root_id
 
-GOLDEN = ("1.0.0", "fe71e03f902b4b5ed6131783019f9e64478eedcc54a803ce790c8a171aaf30bf")
+GOLDEN = ("2.0.0", "46f8d17ba8d289a3e9b03702d79b1d5f925d0b5e9aa4de4017c956df19292fcb")
 
 NAME = f"ultrachat-{VERSION}"
-
-Build = Callable[..., Path]
-
-
-@pytest.fixture
-def openings(tmp_path: Path) -> Path:
-    path = tmp_path / "mine.jsonl"
-    rows = [
-        {"sector": "world", "topic": f"Topic {n}", "opening": f"Opening number {n}?"}
-        for n in range(12)
-    ]
-    path.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
-    return path
-
-
-@pytest.fixture
-def models(monkeypatch: pytest.MonkeyPatch) -> dict[str, FakeChat]:
-    """Models by name, opened in place of real ones."""
-    cast = {name: FakeChat(name) for name in ("asker", "helper")}
-    monkeypatch.setattr("ultra.models.open_model", lambda name, base_url="": cast[name])
-    return cast
-
-
-@pytest.fixture
-def run(openings: Path, models: dict[str, FakeChat], tmp_path: Path) -> Build:
-    """Build with the two fakes, into a folder under a name."""
-
-    def start(out: str = "out", **settings: Any) -> Path:
-        return build(
-            Settings(
-                openings,
-                tmp_path / out,
-                user_model="asker",
-                assistant_model="helper",
-                **{"test_share": 0.2} | settings,
-            )
-        )
-
-    return start
 
 
 def calls(models: dict[str, FakeChat]) -> int:
@@ -128,7 +83,8 @@ def test_one_demo_voice_makes_a_demo_release(
     monkeypatch.setattr(
         models, "open_model", lambda name, url="": real if name == "helper" else opened(name, url)
     )
-    made = build(Settings(openings, tmp_path, user_model="demo", assistant_model="helper"))
+    cast = {"user_model": "demo", "assistant_model": "helper"}
+    made = build(Settings(openings=openings, out=tmp_path, **cast))  # type: ignore[arg-type]
     assert release.read_manifest(made)["demo"] is True
     assert {row["user_model"] for row in rows_of(made)} == {"demo"}
 
@@ -152,7 +108,7 @@ def test_the_demo_loads_with_its_columns(demo: Path) -> None:
 def test_control_text_in_an_opening_changes_no_part(text: str, tmp_path: Path) -> None:
     file = tmp_path / "odd.jsonl"
     file.write_bytes(orjson.dumps({"sector": "world", "topic": text, "opening": f"Why {text}?"}))
-    (row,) = rows_of(build(Settings(file, tmp_path, test_share=0.0)))
+    (row,) = rows_of(build(Settings(openings=file, out=tmp_path, test_share=0.0)))
     assert row["topic"] == text
     assert row["messages"][0]["content"] == f"Why {text}?"
     assert all(turn["content"].endswith("?") for turn in row["messages"][::2])
@@ -174,10 +130,36 @@ def test_a_row_says_where_it_came_from_and_who_made_it(run: Build) -> None:
         "user_model": "asker-0613",
         "topic": "Topic 0",
     }
+    assert (first["rounds"], first["finish"]) == (first["rounds_planned"], "planned")
     assert len(first["messages"]) == 2 * first["rounds"]
     assert 3 <= first["rounds"] <= 7
+    assert len(first["intents"].split(", ")) == first["rounds"] - 1
+    assert (first["recipe"], first["recipe_seed"]) == (VERSION, 0)
+    assert (first["temperature"], first["max_tokens"], first["user_max_tokens"]) == (0.7, 2048, 512)
+    assert first["persona"]
+    assert first["register"]
     spoken = [len(row["messages"]) - 1 for row in rows_of(made)]
     assert manifest["usage"]["calls"] == sum(spoken)
+
+
+def test_a_row_has_the_temperature_that_was_sent(run: Build, models: dict[str, FakeChat]) -> None:
+    sent = {row["seed"]: row["user_temperature"] for row in rows_of(run())}
+    assert len(set(sent.values())) > 2
+    assert {one.seed: one.temperature for one in models["asker"].samplings} == sent
+
+
+def test_all_about_one_text_stands_on_one_side(run: Build, tmp_path: Path) -> None:
+    text = "The harbour froze over in the second week of January, and nobody could leave."
+    tasks = ("Summarise it:", "Put it into verse:", "Translate it into German:", "Shorten it:")
+    rows = [
+        {"sector": "material", "topic": "", "opening": f"{task} {text}", "material": text}
+        for task in tasks
+    ]
+    own = tmp_path / "texts.jsonl"
+    own.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
+    roots = {row["root"] for row in rows_of(run(openings=own, test_share=0.5))}
+    assert len(roots) == 1
+    assert roots == {root_id([{"role": "user", "content": text}])}
 
 
 def test_more_dialogues_leave_the_first_ones_as_they_were(run: Build) -> None:
@@ -209,10 +191,10 @@ def about(number: int, answer: Answer) -> Rule:
 @pytest.mark.parametrize(
     ("model", "answer", "reason", "detail"),
     [
-        ("helper", CallError("it timed out"), "call_failed", "it timed out"),
-        ("asker", CallError("it timed out"), "call_failed", "it timed out"),
-        ("helper", Completion("", "stop", "m"), "assistant_empty", "finish_reason stop"),
-        ("asker", Completion("cut", "length", "m"), "user_length", ""),
+        ("helper", CallError("it timed out", "no_answer"), "assistant_no_answer", "it timed out"),
+        ("asker", CallError("no such", "refused"), "user_refused", "no such"),
+        ("helper", Completion("", "stop", "m"), "assistant_empty", ""),
+        ("asker", Completion("As we were", "length", "m"), "user_length", "As we were"),
     ],
 )
 def test_a_fault_drops_its_dialogue_only(
@@ -227,15 +209,14 @@ def test_a_fault_drops_its_dialogue_only(
     models[model].rule = about(4, answer)
     made = run("faulty")
     assert rows_of(made) == [row for row in whole if row["topic"] != "Topic 4"]
-    assert drops_of(made) == [
-        {
-            "id": "world-00000004",
-            "source": "mine.jsonl",
-            "step": "simulate",
-            "reason": reason,
-            "detail": detail,
-        }
-    ]
+    (dropped,) = drops_of(made)
+    assert detail in dropped.pop("detail")
+    assert dropped == {
+        "id": "world-00000004",
+        "source": "mine.jsonl",
+        "step": "simulate",
+        "reason": reason,
+    }
     manifest = release.verify(made)
     assert reasons_of(manifest) == {reason: 1}
     assert manifest["steps"][0]["in"] == 12
@@ -272,7 +253,7 @@ def test_a_run_that_was_refused_goes_on_with_the_missing_calls_only(
     resumed = run("resumed", concurrency=concurrency)
     assert calls(models) - before == needed - finished
     assert files_of(resumed) == files_of(undisturbed)
-    assert all(model.closed == 3 for model in models.values())
+    assert all(models[name].closed == 3 for name in ("asker", "helper"))
 
 
 def test_how_many_at_a_time_changes_no_byte(run: Build) -> None:
@@ -291,7 +272,7 @@ def test_a_second_run_finds_the_first(
     assert "already built from these openings" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("other", [{"seed": 1}, {"n": 3}, {"max_rounds": 9}])
+@pytest.mark.parametrize("other", [{"seed": 1}, {"n": 3}, {"min_rounds": 2, "max_rounds": 9}])
 def test_other_settings_do_not_replace_a_release(run: Build, other: dict[str, Any]) -> None:
     before = files_of(run())
     with pytest.raises(OutputError, match="with other configuration"):
@@ -309,53 +290,24 @@ def test_a_lost_release_comes_back_from_the_journal_without_a_call(
     assert calls(models) == asked
 
 
-def test_a_killed_run_goes_on_and_gives_the_same_bytes(openings: Path, tmp_path: Path) -> None:
-    victim: Future[subprocess.Popen[bytes]] = Future()
-    numbers = count(1)
-
-    def kill_on_the_fortieth(request: Request) -> Fault:
-        if next(numbers) == 40:
-            victim.result().kill()
-        return Fault()
-
-    def start(out: str) -> subprocess.Popen[bytes]:
-        module = [sys.executable, "-m", "datasets_scripts.ultrachat.build"]
-        models = ["--user-model", "asker", "--assistant-model", "helper"]
-        where = ["--openings", str(openings), "--out", str(tmp_path / out)]
-        command = [*module, *models, *where, "--base-url", server.url, "--concurrency", "4"]
-        quiet = subprocess.DEVNULL
-        env = os.environ | {"NO_PROXY": "127.0.0.1"}
-        return subprocess.Popen(command, cwd=ROOT, env=env, stdout=quiet, stderr=quiet)
-
-    def calls_of(out: str) -> int:
-        server.requests.clear()
-        with start(out) as process:
-            assert process.wait() == 0
-        return len(server.requests)
-
-    killed, undisturbed = (tmp_path / out / NAME for out in ("killed", "undisturbed"))
-    with ChatServer() as server:
-        server.fault_of = kill_on_the_fortieth
-        with start("killed") as process:
-            victim.set_result(process)
-        assert process.returncode == -signal.SIGKILL
-        assert not killed.exists()
-        finished = len(journal(killed.parent))
-        with (killed.parent / f"{NAME}.run" / "journal.jsonl").open("ab") as file:
-            file.write(b'{"key": "torn')
-        asked_again = calls_of("killed")
-        needed = calls_of("undisturbed")
-
-    assert 0 < finished < needed
-    assert asked_again == needed - finished
-    assert files_of(killed) == files_of(undisturbed)
-
-
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"min_rounds": 0},
+        {"min_rounds": 3},
+        {"max_rounds": 3},
         {"min_rounds": 5, "max_rounds": 4},
+        {"retries": -1},
+        {"preview": -1},
+        {"judged": 3},
+        {"near_duplicates": 1.1},
+        {"shard": "2/2"},
+        {"shard": "1"},
+        {"shard": "-1/2"},
+        {"shard": "1/2", "opening_model": "m", "n": 3},
+        {"opening_model": "m"},
+        {"opening_model": "m", "n": 3, "openings": Path("mine.jsonl")},
+        {"sources": Sources(texts="texts.jsonl")},
+        {"user_sampling": Sampling(seed=1)},
         {"n": -1},
         {"concurrency": 0},
         {"test_share": 1.0},
