@@ -3,12 +3,13 @@
 PYTHON ?= python3
 OUT ?= out
 RAW ?=
-PAGES ?=
 RELEASE ?= $(OUT)/releases/sharegpt-1.2.0
 ID ?=
 REPO ?=
 FLAGS ?=
 N ?=
+PART ?= sharegpt engine score
+PROTOCOL ?=
 MODEL ?=
 JUDGE ?=
 SUITE ?= starter
@@ -23,7 +24,7 @@ MODEL_ENV := $(if $(wildcard $(addsuffix /config.json,$(MODEL) $(JUDGE))),.venv/
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build-data sharegpt ultrachat train answers judge leaderboard evaluate publish demo test check fuzz speed olah why clean
+.PHONY: help build-data sharegpt ultrachat openings train suites answers judge leaderboard evaluate publish demo test check fuzz speed olah why clean
 
 help: ## this menu
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,19 +35,25 @@ sharegpt: .venv/base ## ShareGPT corpus; RAW=page, dump, archive, folder or hf:/
 	$(PY) -m datasets_scripts.sharegpt.build --out "$(OUT)/releases" $(if $(RAW),--raw "$(RAW)")
 
 ultrachat: $(MODEL_ENV) ## UltraChat corpus; MODEL=name (its endpoint: OPENAI_BASE_URL), N=dialogues
-	$(PY) -m datasets_scripts.ultrachat.build --out "$(OUT)/releases" $(if $(N),--n $(N)) $(if $(MODEL),--user-model "$(MODEL)" --assistant-model "$(MODEL)")
+	$(PY) -m datasets_scripts.ultrachat.build --out "$(OUT)/releases" $(if $(N),--n $(N)) $(if $(MODEL),--user-model "$(MODEL)" --assistant-model "$(MODEL)") $(FLAGS)
+
+openings: $(MODEL_ENV) ## opening lines for UltraChat, made with a model; MODEL= N=
+	$(PY) -m datasets_scripts.ultrachat.openings.make --out "$(OUT)/openings" $(if $(N),--n $(N)) $(if $(MODEL),--opening-model "$(MODEL)") $(FLAGS)
 
 train: .venv/train ## fine-tune; RECIPE=name or file, DATASET=release or Hub id
 	$(PY) -m training.sft --config "$(RECIPE)" --dataset "$(DATASET)" --out "$(OUT)/checkpoints/$$(basename "$(RECIPE)" .yaml)"
 
+suites: .venv/base ## the question sets, and whether their files are here; FLAGS="--fetch all"
+	@$(PY) -m benchmarks.suites $(FLAGS)
+
 answers: $(MODEL_ENV) ## let a model answer a suite; MODEL=name or checkpoint, SUITE=name or file
 	$(PY) -m benchmarks.answer --suite "$(SUITE)" --out "$(OUT)/results" $(if $(MODEL),--model "$(MODEL)")
 
-judge: $(MODEL_ENV) ## judge a model's answers against a baseline; MODEL= SUITE= JUDGE= BASELINE=
-	$(PY) -m benchmarks.judge --suite "$(SUITE)" --out "$(OUT)/results" $(if $(MODEL),--model "$(MODEL)") $(if $(JUDGE),--judge "$(JUDGE)") $(if $(BASELINE),--baseline "$(BASELINE)")
+judge: $(MODEL_ENV) ## judge a model's answers; MODEL= SUITE= JUDGE= PROTOCOL= BASELINE=file or model
+	$(PY) -m benchmarks.judge --suite "$(SUITE)" --out "$(OUT)/results" $(if $(MODEL),--model "$(MODEL)") $(if $(JUDGE),--judge "$(JUDGE)") $(if $(BASELINE),--baseline "$(BASELINE)") $(if $(PROTOCOL),--protocol "$(PROTOCOL)")
 
-leaderboard: .venv/base ## one table of all judgments, Markdown and CSV
-	$(PY) -m benchmarks.leaderboard "$(OUT)/results" --out "$(OUT)/results"
+leaderboard: .venv/base ## one table of all judgments; FLAGS=--reports for a page of each, or --verify
+	$(PY) -m benchmarks.leaderboard "$(OUT)/results" --out "$(OUT)/results" $(FLAGS)
 
 evaluate: ## answers, judge and leaderboard in one; MODEL= SUITE= JUDGE= (own questions: BASELINE=)
 	@$(if $(and $(findstring .jsonl,$(SUITE)),$(if $(BASELINE),,none)),echo "error: own questions need answers to compare with: set BASELINE=answers.jsonl" >&2; exit 2)
@@ -59,7 +66,7 @@ demo: .venv/train ## all of it offline in about two minutes, ending in a table
 	@$(MAKE) --no-print-directory train RECIPE=tiny-cpu
 	@$(MAKE) --no-print-directory answers judge MODEL="$(OUT)/checkpoints/tiny-cpu" JUDGE=demo
 	@$(MAKE) --no-print-directory answers judge MODEL=demo JUDGE=demo
-	@$(MAKE) --no-print-directory leaderboard
+	@$(MAKE) --no-print-directory leaderboard FLAGS=--reports
 	@echo "made: $(OUT)/releases $(OUT)/checkpoints $(OUT)/results"
 
 test: .venv/train .venv/dev ## all tests
@@ -80,8 +87,8 @@ olah: .venv-olah/installed ## a third-party Hub server for the tests, in an envi
 fuzz: .venv/train .venv/dev ## 100,000 hostile inputs of each kind: answers, files, turns
 	$(PY) -m pytest --hypothesis-profile=fuzz tests/datasets_scripts/sharegpt/test_fuzz*.py
 
-speed: .venv/base ## CPU and memory beside named peers, which it installs apart; PAGES=
-	$(PY) -m tests.speed.sharegpt $(if $(PAGES),--pages $(PAGES))
+speed: .venv/base ## CPU and memory beside named peers, which it installs apart; PART=sharegpt, engine or score
+	$(foreach part,$(PART),$(PY) -m tests.speed.$(part) $(FLAGS) &&) true
 
 publish: .venv/base ## a release on the Hub: one commit, one tag; RELEASE= REPO=org/name FLAGS=--dry-run
 	$(PY) -m ultra.hub "$(RELEASE)" "$(REPO)" $(FLAGS)
@@ -110,5 +117,5 @@ clean: ## remove what the targets made, but not the virtual environment
 
 .venv/dev: .venv/base
 	@echo "installing test tools into .venv ..."
-	$(PIP) --editable '.[dev]'
+	$(PIP) --editable '.[dev,serve]'
 	@touch $@

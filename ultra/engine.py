@@ -165,6 +165,7 @@ class Session:
                 await work(item)
                 bar.update()
 
+            start = self._counted()
             line = asyncio.create_task(self._keep_line(bar))
             try:
                 await pool.for_each(items, counted, concurrency)
@@ -173,7 +174,7 @@ class Session:
                 with suppress(asyncio.CancelledError):
                     await line
                 if not bar.disable:
-                    bar.set_postfix_str(self._line(deque()), refresh=True)
+                    bar.set_postfix_str(self._line(start), refresh=True)
 
     async def fill(
         self, chat: ChatModel, requests: Iterable[tuple[list[Message], Sampling]]
@@ -207,18 +208,22 @@ class Session:
             await model.close()
 
     async def _keep_line(self, bar: "tqdm[NoReturn]") -> None:
-        past: deque[tuple[float, int, int]] = deque(maxlen=20)
+        past = deque([self._counted()], maxlen=20)
         while not bar.disable:
-            bar.set_postfix_str(self._line(past), refresh=True)
+            bar.set_postfix_str(self._line(past[0]), refresh=True)
             await asyncio.sleep(1.0)
+            past.append(self._counted())
 
-    def _line(self, past: deque[tuple[float, int, int]]) -> str:
-        """Speed over the last seconds, cost, and calls in flight."""
+    def _counted(self) -> tuple[float, int, int]:
+        """Seconds of a clock, calls and tokens."""
         paid = self.journal.paid
-        now = (time.monotonic(), paid.calls, paid.prompt_tokens + paid.completion_tokens)
-        past.append(now)
-        seconds = max(now[0] - past[0][0], 1e-9)
-        calls, tokens = ((now[i] - past[0][i]) / seconds for i in (1, 2))
+        return time.monotonic(), paid.calls, paid.prompt_tokens + paid.completion_tokens
+
+    def _line(self, since: tuple[float, int, int]) -> str:
+        """Speed since then, cost of all calls, and calls in flight."""
+        paid, now = self.journal.paid, self._counted()
+        seconds = max(now[0] - since[0], 1e-9)
+        calls, tokens = ((now[i] - since[i]) / seconds for i in (1, 2))
         gates = [endpoint.gate for endpoint in self._endpoints.values()]
         flight = sum(gate.in_flight for gate in gates)
         limit = sum(gate.adaptive.limit for gate in gates)

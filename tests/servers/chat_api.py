@@ -175,7 +175,7 @@ class ChatServer:
 
     async def _answer(self, http: web.BaseRequest) -> web.StreamResponse:
         body = json.loads(await http.read())
-        request = Request(http.path, http.headers.get("Authorization", ""), body)
+        request = Request(http.path, http.headers.get("Authorization", ""), body, http.headers)
         if self.keeps_requests:
             self.requests.append(request)
         self.in_flight += 1

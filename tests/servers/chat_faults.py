@@ -15,6 +15,7 @@ class Request:
     path: str
     authorization: str
     body: Json
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -148,6 +148,41 @@ def test_hostile_results_are_left_out(server: BatchServer, tmp_path: Path) -> No
     assert fill(server, tmp_path, "one") == {}
 
 
+def test_half_a_surrogate_pair_in_a_result_is_replaced(server: BatchServer, tmp_path: Path) -> None:
+    server.reply = lambda messages: f"\ud83d half to: {messages[-1]['content']}"
+    assert fill(server, tmp_path, "one")["one"]["completion"]["text"] == "\ufffd half to: one"
+    assert server.requests == []
+
+
+def test_what_an_endpoint_counts_beyond_its_answers_counts_in_later_runs(
+    server: BatchServer, tmp_path: Path
+) -> None:
+    server.ends = lambda line: EXPIRED if "late" in str(line) else None
+    details = {"input_tokens_details": {"cached_tokens": 0}, "total_tokens": 1500}
+    told = {"input_tokens": 1000, "output_tokens": 500, "output_tokens_details": {}, **details}
+
+    def count(step: str) -> None:
+        for one in server.batches.values():
+            one["usage"] = told
+
+    server.on = count
+
+    async def fill_both() -> Budget:
+        chat = OpenAIChat("m", server.url)
+        with Journal(tmp_path / "journal.jsonl") as journal:
+            budget = Budget(PRICES)
+            await batch.fill(chat, requests(chat, "one", "late"), journal, budget)
+        await chat.close()
+        return budget
+
+    budget = asyncio.run(asyncio.wait_for(fill_both(), 20))
+    assert budget.usd == PRICE.of(Usage(1000, 500), batch=True)
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        before = journal.before
+    assert (before.calls, before.prompt_tokens + before.completion_tokens) == (1, 1500)
+    assert before.usd == pytest.approx(float(budget.usd))
+
+
 def test_a_batch_refused_as_a_whole_says_why_and_is_forgotten(
     server: BatchServer, tmp_path: Path
 ) -> None:

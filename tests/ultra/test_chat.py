@@ -80,6 +80,13 @@ def test_the_request_is_what_the_sampling_says(server: ChatServer, key: str) -> 
     }
 
 
+def test_the_server_is_told_nothing_of_this_machine(server: ChatServer) -> None:
+    ask(server.url)
+    sent = {name.lower() for name in server.requests[0].headers}
+    assert not {name for name in sent if name.startswith("x-")}
+    assert {"authorization", "content-type"} < sent
+
+
 def test_every_draw_has_a_seed_of_its_own() -> None:
     draws = [Sampling(seed=seed, sample=sample).draw for seed in range(50) for sample in range(50)]
     assert len(set(draws)) == len(draws)

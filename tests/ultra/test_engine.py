@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from decimal import Decimal
@@ -511,7 +511,7 @@ def test_the_line_shows_what_calls_cost(
 ) -> None:
     async def work(opened: Session) -> str:
         await opened.model(FakeChat()).complete(turn("a"), Sampling())
-        return opened._line(deque())
+        return opened._line(opened._counted())
 
     line = in_session(tmp_path, work, Limits(prices=prices) if known else None)
     assert f" tokens/s, {said}0/16 in flight" in line
