@@ -234,7 +234,8 @@ class Budget:
 
         Raises:
             BudgetError: it does not fit, and nothing is under way that could leave some of its own.
-                From then on everybody is told so, and nothing is begun only to be given up.
+                From then on everybody is told so, and nothing is begun only to be given up; but
+                for a batch, whose single calls may fit.
         """
         if self._over is not None:
             raise self._over
@@ -303,13 +304,13 @@ class Budget:
         while self._waiting:
             hold, turn = self._waiting[0]
             if not turn.done():  # done before its turn: cancelled
-                if self._over is None:
-                    short = self._short(hold)
-                    if short is not None and self._held_calls:
-                        return
+                short = self._over or self._short(hold)
+                if short is not None and short is not self._over and self._held_calls:
+                    return
+                if not hold.batch:  # where all of a batch does not fit, its single calls may
                     self._over = short
-                if self._over is not None:
-                    turn.set_exception(self._over)
+                if short is not None:
+                    turn.set_exception(short)
                 else:
                     self._keep(hold)
                     turn.set_result(None)

@@ -1,6 +1,7 @@
 """The one seam to a chat model: messages and sampling in, one completion out."""
 
 import os
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
@@ -105,7 +106,11 @@ class ChatModel(Protocol):
 
 
 class OpenAIChat:
-    """Any OpenAI-compatible endpoint. The key comes from ``OPENAI_API_KEY`` and goes nowhere else.
+    """Any OpenAI-compatible endpoint.
+
+    The key comes from the environment and goes nowhere else: from ``OPENAI_API_KEY_`` and the
+    endpoint's host (``OPENAI_API_KEY_API_EXAMPLE_COM``) if that is set, so that two endpoints can
+    have two keys, else from ``OPENAI_API_KEY``.
 
     Each call is tried once; the engine decides what is tried again. The openai package configures
     and authenticates. Requests go through the aiohttp client that it offers, as bytes: building and
@@ -124,7 +129,7 @@ class OpenAIChat:
     def __init__(self, name: str, base_url: str = "", timeout: float = 600.0) -> None:
         self.name = name
         self._url = _endpoint(base_url or os.environ.get("OPENAI_BASE_URL", "") or CLOUD)
-        self._key = os.environ.get("OPENAI_API_KEY", "")
+        self._key = _key(self._url)
         if self._url == CLOUD and not self._key:
             raise SettingError(
                 f"model {name}: set OPENAI_API_KEY, or --base-url (OPENAI_BASE_URL) "
@@ -293,6 +298,12 @@ class OpenAIChat:
         if self._opened is not None:
             await self._opened[0].close()
             self._opened = None
+
+
+def _key(url: str) -> str:
+    host = re.sub(r"[^A-Z0-9]+", "_", (urlsplit(url).hostname or "").upper())
+    own = os.environ.get(f"OPENAI_API_KEY_{host}", "")
+    return own or os.environ.get("OPENAI_API_KEY", "")
 
 
 def _endpoint(address: str) -> str:

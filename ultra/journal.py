@@ -89,14 +89,14 @@ class Journal:
         self.paid = Paid()
         """What this run paid for, or may be charged."""
         self.recalled = 0
-        """Calls that this run found here."""
+        """Calls that this run found here, made by one before it."""
         self._places = _Places()
         self._opened = time.monotonic()
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         try:
             files.lock(self._file, path)
-            self._end = self._load()
+            self._end = self._begun = self._load()
         except BaseException:
             os.close(self._file)
             raise
@@ -105,7 +105,7 @@ class Journal:
     def get(self, key: str) -> Completion | None:
         """The completion recorded under a key, if any."""
         found = self._read(key)
-        self.recalled += found is not None
+        self.recalled += found is not None and (self._places.get(key) or 0) < self._begun
         return found
 
     def holds(self, key: str) -> bool:

@@ -368,3 +368,14 @@ def test_a_model_without_a_price_is_refused_before_any_call(tmp_path: Path) -> N
         assert server.requests == []
         ask(server, tmp_path)
         assert len(server.requests) == 100
+
+
+def test_a_batch_that_does_not_fit_leaves_single_calls_to_be_made() -> None:
+    async def run() -> None:
+        budget = Budget(Prices.load(), calls=5)
+        with pytest.raises(BudgetError, match="batch of 9 calls"):
+            await budget.reserve(FREE, Usage(1, 1), calls=9, batch=True)
+        await budget.reserve(FREE, Usage(1, 1))
+        budget.release(await budget.reserve(FREE, Usage(1, 1), calls=4))
+
+    asyncio.run(run())

@@ -55,6 +55,15 @@ def closed_url() -> str:
 # What is sent, and what is read.
 
 
+def test_an_endpoint_with_a_key_of_its_own_gets_that(
+    server: ChatServer, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask(server.url)
+    monkeypatch.setenv("OPENAI_API_KEY_127_0_0_1", "own")
+    ask(server.url)
+    assert [one.authorization for one in server.requests] == [f"Bearer {key}", "Bearer own"]
+
+
 def test_an_answer_is_read_whole(server: ChatServer) -> None:
     server.reply = lambda messages: f"é\u2028😀 {messages[-1]['content']}"
     assert ask(server.url) == Completion("é\u2028😀 Hi", "stop", "m", Usage(3, 3, 1))

@@ -383,3 +383,11 @@ def test_closing_at_just_the_wrong_moment_ends_the_thread(
         syncing.soon()
         syncing._thread.join(10)
         assert not syncing._thread.is_alive()
+
+
+def test_a_call_of_this_run_is_not_counted_again_when_it_is_found(tmp_path: Path) -> None:
+    for recalled in (0, 1):
+        with Journal(tmp_path / "journal.jsonl") as journal:
+            journal.add("key", Completion("hi", "stop", "m"))
+            assert journal.get("key") is not None
+            assert journal.recalled == recalled
