@@ -17,11 +17,16 @@ def print_summary(path: Path) -> None:
     print(f"{kept:,} kept, {dropped:,} dropped, of {steps[0]['in']:,} conversations")
     if manifest.get("demo"):
         print("  demo: made by the offline demo model, not by a real one")
+    drops = {
+        (f"dropped: {reason}", step["step"]): count
+        for step in steps
+        for reason, count in step["dropped"].items()
+    }
+    width = max([30, *(len(label) for label, _ in drops)])
     for name, split in splits.items():
-        print(f"  {name:<30}{split['rows']:>9,}")
-    for step in steps:
-        for reason, count in step["dropped"].items():
-            print(f"  dropped: {reason:<21}{count:>9,}  ({step['step']})")
+        print(f"  {name:<{width}}{split['rows']:>9,}")
+    for (label, step), count in drops.items():
+        print(f"  {label:<{width}}{count:>9,}  ({step})")
     for name in manifest["input"].get("ignored", []):
         print(f"  ignored, it does not begin with conversations: {command.printable(name)}")
     print("load it with")

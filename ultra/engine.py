@@ -49,6 +49,9 @@ PATIENCE = 600.0
 _WINDOW = 4
 """How many times the concurrency ``size`` looks ahead."""
 
+tqdm.monitor_interval = 0
+"""Its thread wakes bars that do not move; ours is drawn each second, and threads end untidily."""
+
 T = TypeVar("T")
 
 
