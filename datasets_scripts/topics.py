@@ -10,7 +10,6 @@ or of two embedding models, say nothing about each other.
 import base64
 import itertools
 import math
-import os
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -139,8 +138,8 @@ class Embeddings:
 
     def __init__(self, name: str, base_url: str, path: Path) -> None:
         self.name = name
-        self._identity = OpenAIChat(name, base_url).identity  # holds address and key to the rules
-        self._url = base_url or os.environ.get("OPENAI_BASE_URL") or None
+        self._chat = OpenAIChat(name, base_url)
+        self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self._kept = sqlite3.connect(path)
         self._kept.execute(
@@ -169,7 +168,10 @@ class Embeddings:
         vector = np.frombuffer(value, "<f4").astype(np.float64)
         self._dimensions = self._dimensions or len(vector)
         if len(vector) != self._dimensions or not np.isfinite(vector).all() or not vector.any():
-            raise ModelError(f"model {self.name}: gives vectors of several lengths, or none at all")
+            raise ModelError(
+                f"model {self.name}: gives vectors of several lengths, or none at all; remove "
+                f"{self._path} to ask for them again"
+            )
         return vector
 
     def close(self) -> None:
@@ -185,7 +187,7 @@ class Embeddings:
 
     def _key(self, text: str) -> bytes:
         said = text[:CHARACTERS].encode("utf-8", "replace")
-        return xxh3_128_digest(self._identity.encode() + b"\0" + said)
+        return xxh3_128_digest(self._chat.identity.encode() + b"\0" + said)
 
     def _has(self, key: bytes) -> bool:
         return self._row(key) is not None
@@ -197,8 +199,8 @@ class Embeddings:
     def _client(self) -> "OpenAI":
         from openai import OpenAI
 
-        key = os.environ.get("OPENAI_API_KEY") or "none"
-        return OpenAI(api_key=key, base_url=self._url, max_retries=_TRIES)
+        found = self._chat.client()  # which knows address and key, and is never called
+        return OpenAI(api_key=found.api_key, base_url=found.base_url, max_retries=_TRIES)
 
     def _ask(self, client: "OpenAI", texts: list[str]) -> list[bytes]:
         """The vectors of some texts, as little-endian float32."""
@@ -211,7 +213,7 @@ class Embeddings:
             ordered = sorted(answer.data, key=lambda one: one.index)
             vectors = [_packed(one.embedding) for one in ordered]
         except (openai.OpenAIError, ValueError, TypeError, AttributeError) as error:
-            why = str(error).replace(os.environ.get("OPENAI_API_KEY") or "\0", "***")[:300]
+            why = str(error).replace(client.api_key, "***")[:300]
             raise ModelError(
                 f"model {self.name}: no embeddings ({why}); run again to go on, or leave "
                 "--embedding-model out"

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from datasets_scripts.sharegpt import build as sharegpt
+from datasets_scripts.ultrachat import settings as ultrachat
 from tests.conftest import ROOT
 
 SHAREGPT = "datasets_scripts.sharegpt.build"
@@ -19,12 +21,18 @@ COMMANDS = (
     "benchmarks.answer",
     "benchmarks.judge",
     "benchmarks.leaderboard",
+    "benchmarks.report",
+    "datasets_scripts.ultrachat.openings.make",
 )
 SMALL_COMMANDS = (
     "datasets_scripts.sharegpt.markdown",
     "datasets_scripts.contamination",
     "datasets_scripts.export",
     "ultra.release",
+    "benchmarks.suites",
+    "benchmarks.answer_files",
+    "benchmarks.publish",
+    "benchmarks.score",
 )
 HEAVY = ("torch", "transformers", "datasets", "openai", "pyarrow")
 
@@ -86,7 +94,7 @@ def test_raw_input_that_cannot_be_used(tmp_path: Path) -> None:
     assert "holds no .html" in fails(SHAREGPT, "--raw", tmp_path / "empty", "--out", out)
     assert not out.exists()
     assert "truncated (breaks off after 0" in fails(SHAREGPT, "--raw", broken, "--out", out)
-    assert [path.name for path in out.iterdir()] == ["sharegpt-1.1.0.dropped.jsonl"]
+    assert [path.name for path in out.iterdir()] == [f"sharegpt-{sharegpt.VERSION}.dropped.jsonl"]
 
 
 def test_a_release_in_the_way_is_never_overwritten(tmp_path: Path) -> None:
@@ -99,7 +107,7 @@ def test_a_release_in_the_way_is_never_overwritten(tmp_path: Path) -> None:
 
 def test_a_damaged_release_is_not_trained_on(tmp_path: Path) -> None:
     assert run(SHAREGPT, "--out", tmp_path).returncode == 0
-    release = tmp_path / "sharegpt-1.1.0"
+    release = tmp_path / f"sharegpt-{sharegpt.VERSION}"
     shard = next(release.glob("data/all/train-*.jsonl"))
     shard.write_bytes(shard.read_bytes().replace(b"pan", b"pot", 1))
     words = ["--config", "tiny-cpu", "--out", tmp_path / "checkpoint"]
@@ -130,7 +138,7 @@ def test_endpoints_that_cannot_be_used(tmp_path: Path) -> None:
     secret = fails(ULTRACHAT, *words, "--base-url", "http://anna:secret@127.0.0.1:9/v1")
     assert "OPENAI_API_KEY" in secret
     assert "secret" not in secret
-    assert not (tmp_path / "ultrachat-1.0.0").exists()
+    assert not (tmp_path / f"ultrachat-{ultrachat.VERSION}").exists()
     assert not list(tmp_path.glob("*.partial"))
 
 

@@ -1,6 +1,8 @@
 """Build the UltraChat corpus: opening lines in, a release of simulated dialogues out."""
 
 import asyncio
+import sqlite3
+import sys
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -25,10 +27,16 @@ from datasets_scripts.ultrachat.rows import CORPUS, Collector, Recipe
 from datasets_scripts.ultrachat.settings import CONFIGS, VERSION, Settings
 from datasets_scripts.ultrachat.simulation import Plans
 from ultra import command, jsonl, models, release
+from ultra.budget import Prices
 from ultra.chat import ChatModel, OpenAIChat, Sampling
 from ultra.engine import Session, session
+from ultra.errors import OutputError, SettingError
 
 SAMPLE = Path(__file__).parent / "sample" / "openings.jsonl"
+_EACH_SHARD = (
+    "each shard makes all openings for itself; to pay for them once, make them with python -m "
+    "datasets_scripts.ultrachat.openings.make, and name their file with --openings"
+)
 
 
 def build(settings: Settings) -> Path:
@@ -39,21 +47,32 @@ def build(settings: Settings) -> Path:
         OutputError: the release directory holds something else, or another run is at work.
         ModelError: an endpoint refuses us; finished calls are in the journal.
         BudgetError: the next call could pass the budget; likewise.
-        SettingError: an endpoint has no address or key, or a model no price for a budget in money.
+        SettingError: an endpoint has no address or key, a model no price for a budget in money, or
+            the shard no dialogue.
     """
     if settings.openings is None and not settings.opening_model:
         print(f"no --openings is set: building from the bundled sample in {SAMPLE}")
+    if settings.shard and settings.opening_model:
+        print(_EACH_SHARD, file=sys.stderr)
     if settings.embedding_model:  # what is wrong with it is better known before the dialogues
         OpenAIChat(settings.embedding_model, settings.base_url)
     cast = _cast(settings)
     made = _identity(settings, cast)
-    if not settings.preview and release.is_built(settings.path, made):
+    if not settings.preview and _is_built(settings, made):
         print(f"{settings.path}: already built from these openings")
     else:
         asyncio.run(_run(settings, cast, made))
     if not settings.preview:
         print_summary(settings.path)
     return settings.path
+
+
+def _is_built(settings: Settings, made: dict[str, Any]) -> bool:
+    try:
+        return release.is_built(settings.path, made)
+    except OutputError as error:
+        kept = f" (finished calls are in {settings.run}, and are not paid for again)"
+        raise OutputError(f"{error}{kept if settings.run.exists() else ''}") from error
 
 
 def _cast(settings: Settings) -> Cast:
@@ -145,16 +164,11 @@ async def _run(settings: Settings, cast: Cast, made: dict[str, Any]) -> None:
         cast = replace(cast, user=talks.model(cast.user), assistant=talks.model(cast.assistant))
         judge = _judge(settings, talks)
         account = await _openings(settings, talks, made)
-        read = partial(read_openings, settings.folder / OPENINGS, settings.sector)
-        survey = Survey.of(read())
-        shard, shards = settings.part
-        numbers = range(shard, settings.n or survey.count, shards)
+        report.print_openings(account["steps"])
         names, prices = made["models"], talks.budget.prices
-        for line in estimate.lines(prices, names, survey, len(numbers), settings.rounds):
-            print(line)
-        plans = Plans(read, Recipe(VERSION, settings.seed), numbers, settings.rounds)
+        plans = _plans(settings, names, prices)
         if settings.preview:
-            first = replace(plans, numbers=numbers[: settings.preview])
+            first = replace(plans, numbers=plans.numbers[: settings.preview])
             await simulation.preview(talks, first, cast)
             return
         with Spool(settings.out) as spool:
@@ -169,6 +183,21 @@ async def _run(settings: Settings, cast: Cast, made: dict[str, Any]) -> None:
             spool.to_release(settings.path, CORPUS, made, report.template(made), CONFIGS)
 
 
+def _plans(settings: Settings, names: dict[str, str], prices: Prices) -> Plans:
+    """The dialogues of this build, after saying what they will take."""
+    read = partial(read_openings, settings.folder / OPENINGS, settings.sector)
+    survey = Survey.of(read())
+    shard, shards = settings.part
+    numbers = range(shard, settings.n or survey.count, shards)
+    if not numbers:
+        raise SettingError(f"shard: {settings.shard} has none of {numbers.stop:,} dialogues")
+    if numbers.stop > survey.count and not settings.preview:
+        print(f"{numbers.stop:,} dialogues go round {survey.count:,} openings")
+    for line in estimate.lines(prices, names, survey, len(numbers), settings.rounds):
+        print(line)
+    return Plans(read, Recipe(VERSION, settings.seed), numbers, settings.rounds)
+
+
 def _judge(settings: Settings, talks: Session) -> Judge | None:
     if not settings.judged:
         return None
@@ -181,8 +210,12 @@ async def _hold(
     """Hold all dialogues, and collect them and the openings that were not used in the spool."""
     count = statistics.counter(settings.tokenizer)
     collector = Collector(spool, cast, plans.recipe, count, _questions(settings))
-    await simulation.hold(talks, plans, cast, collector.take)
-    collector.drop_openings(jsonl.read(settings.folder / DROPPED))
+    try:
+        await simulation.hold(talks, plans, cast, collector.take)
+    except* sqlite3.OperationalError as errors:  # of the spool, which explains it
+        raise errors.exceptions[0] from None
+    if collector.kept:  # else what says why no dialogue was would count openings for dialogues
+        collector.drop_openings(jsonl.read(settings.folder / DROPPED))
     return collector
 
 
@@ -190,7 +223,7 @@ async def _openings(settings: Settings, talks: Session, made: dict[str, Any]) ->
     """Write the openings into the run's folder; returns the account of them."""
     folder, writer = settings.folder, _writer(settings)
     if writer is not None:
-        await make.generate(settings.request, talks, writer, folder)
+        await make.generate(settings.request, talks, writer, folder, anew=True)
         manifest = orjson.loads((folder / MANIFEST).read_bytes())
         return {key: manifest[key] for key in ("steps", "openings", "written_by")}
     decided = ("sector", "near_duplicates", "questions", "drop_overlap")

@@ -81,9 +81,9 @@ class Failed:
 async def simulate(plan: Plan, cast: Cast) -> Dialogue | Failed:
     """Hold the planned number of rounds, ending with the assistant; or say why it failed.
 
-    ``health`` counts ``dialogues`` (1), ``user_turns`` and ``assistant_turns`` (completions looked
-    at, those with a fault too), ``user_<fault>`` and ``assistant_<fault>`` (those of them with it,
-    or calls that failed for it), ``asked_again``, ``thanks_pairs_removed``, ``ended_early``,
+    ``health`` counts ``dialogues`` (1), ``user_turns`` and ``assistant_turns`` (tries at a turn,
+    those whose call failed too), ``user_<fault>`` and ``assistant_<fault>`` (those of them with a
+    fault, or whose call failed for it), ``asked_again``, ``thanks_pairs_removed``, ``ended_early``,
     ``dropped`` and ``dropped_<reason>``.
 
     Raises:
@@ -144,6 +144,7 @@ class _Stage:
         fault = ""
         for attempt in range(self.cast.retries + 1):
             self.health["asked_again"] += attempt > 0
+            self.health[f"{job}_turns"] += 1
             try:
                 said = await self._ask(job, attempt, fault)
             except CallError as error:
@@ -152,7 +153,6 @@ class _Stage:
                 fault, self.detail = error.reason, str(error)
                 self.health[f"{job}_{fault}"] += 1
                 break
-            self.health[f"{job}_turns"] += 1
             fault = self._fault(job, said) or ""
             if not fault:
                 self.kept[job].append(said)

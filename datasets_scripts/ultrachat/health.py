@@ -32,8 +32,8 @@ class Health:
     def table(self) -> dict[str, Any]:
         """``role_health`` of the manifest.
 
-        For each part the ``turns`` that were looked at and the ``faults`` in them, a rate of the
-        turns and a count each; and what became of the ``dialogues``.
+        For each part the ``turns`` that were asked for, those asked again too, and the ``faults``
+        in them, a rate of the turns and a count each; and what became of the ``dialogues``.
         """
         found = self._health
         return {

@@ -3,6 +3,7 @@
 The figures are those of the manifest; the words for them stand in ``card.md``.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,16 @@ def template(made: Mapping[str, Any]) -> Prompt:
     return Prompt(card.name, text)
 
 
+def print_openings(steps: list[dict[str, Any]]) -> None:
+    """Say on a line how many openings do not become dialogues, if any, and why."""
+    dropped = Counter[str]()
+    for step in steps:
+        dropped.update(step["dropped"])
+    if dropped:
+        why = ", ".join(f"{reason} {count:,}" for reason, count in sorted(dropped.items()))
+        print(f"openings: {dropped.total():,} of {steps[0]['in']:,} left out ({why})")
+
+
 def _slotless(section: str) -> str:
     """A name with braces in it would be taken for a slot of the card."""
     return section.replace("{", "(").replace("}", ")")
@@ -52,11 +63,16 @@ def _openings(steps: list[dict[str, Any]], words: Mapping[str, str]) -> str:
         for reason, count in step["dropped"].items():
             why.append([count, f"{words.get(reason, '')} {code(reason)}".strip()])
     parts = [table(["openings", "in", "kept", "dropped"], flow)]
-    return "\n\n".join([*parts, table(["dropped", "why"], why, "rl")] if why else parts)
+    if why:
+        parts += [
+            "What was left out, and why:",
+            table(["count", "why"], why, "rl"),
+        ]
+    return "\n\n".join(parts)
 
 
 def _role_health(health: Mapping[str, Any], reasons: Mapping[str, str]) -> str:
-    """Turns that were looked at, and the share of them with each fault."""
+    """Turns that were asked for, and the share of them with each fault."""
     dialogues, early, lost = (health[name] for name in ("dialogues", "ended_early", "dropped"))
     intro = (
         f"Of {dialogues:,} dialogues {early['count']:,} ({_percent(early)}) ended before their "
@@ -64,14 +80,14 @@ def _role_health(health: Mapping[str, Any], reasons: Mapping[str, str]) -> str:
         f"{health['asked_again']:,} turns were asked again, and {health['thanks_pairs_removed']:,} "
         "closing pairs of thanks and reply were taken away."
     )
-    looked = " and ".join(f"{health[part]['turns']:,} of the {part}" for part in PARTS)
+    asked = " and ".join(f"{health[part]['turns']:,} of the {part}" for part in PARTS)
     rows = [
         [one["count"], _percent(one), f"{reasons.get(f'{part}_{fault}', '')} {code(fault)}".strip()]
         for part in PARTS
         for fault, one in health[part]["faults"].items()
     ]
-    found = f"Of the turns that were written, {looked}, these had a fault:"
-    none = f"Of the turns that were written, {looked}, none had a fault that is looked for."
+    found = f"Of the turns that were asked for, {asked}, these had a fault:"
+    none = f"Of the turns that were asked for, {asked}, none had a fault that is looked for."
     return "\n\n".join(
         [intro, *([found, table(["turns", "share", "what"], rows, "rrl")] if rows else [none])]
     )

@@ -57,6 +57,7 @@ class Collector:
         self._ledger, self._health = Ledger([STEP]), Health()
         self._spool, self._cast, self._recipe = spool, cast, recipe
         self._count, self._questions = count, questions
+        self.kept = 0
         self._identify = language.identify([], [])
 
     def take(self, plan: Plan, result: Dialogue | Failed) -> None:
@@ -85,6 +86,7 @@ class Collector:
         }
 
     def _keep(self, plan: Plan, held: Dialogue) -> None:
+        self.kept += 1
         provenance = _provenance(plan, held, self._cast, self._recipe)
         conversation = Conversation(dialogue_id(plan), held.messages, provenance)
         row = conversation.row()

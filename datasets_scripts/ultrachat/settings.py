@@ -1,12 +1,11 @@
 """The settings of an UltraChat build."""
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from datasets_scripts.ultrachat.openings.asking import Sizes
-from datasets_scripts.ultrachat.openings.request import Request
+from datasets_scripts.ultrachat.openings.request import Request, shard_of
 from datasets_scripts.ultrachat.openings.texts import Sources
 from datasets_scripts.ultrachat.rows import CORPUS
 from ultra.chat import Sampling
@@ -17,7 +16,10 @@ VERSION = "2.0.0"
 """Goes up whenever the same openings, settings and model answers would give other bytes."""
 
 CONFIGS = ("all", "world", "creation", "material")
-_SHARD = re.compile(r"([0-9]{1,6})/([0-9]{1,6})")
+
+_PREVIEWED = 100
+"""Openings that are made for a preview at least: lists come whole, so one takes as many calls, and
+these tell better what a whole build will take."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,8 @@ class Settings(Limits):
     """Decides the plan of each dialogue; more dialogues leave the first ones as they were."""
     shard: str = ""
     """i/n, i from 0: of all dialogues only those whose number modulo n is i, for one machine of n.
-    The journals of all shards, put into one file, make the whole without a call."""
+    The journals of all shards, put into one file, make the whole without a call. With
+    --opening-model each shard makes all openings."""
     min_rounds: int = 0
     """Fewest rounds of a dialogue, a user turn and its answer each; 0 is its sector's."""
     max_rounds: int = 0
@@ -95,7 +98,8 @@ class Settings(Limits):
         super().__post_init__()
         if (self.min_rounds or self.max_rounds) and not 1 <= self.min_rounds <= self.max_rounds:
             raise SettingError(
-                f"min_rounds: {self.min_rounds} is not from 1 to max_rounds, {self.max_rounds}"
+                f"min_rounds: {self.min_rounds} is not from 1 to max_rounds, {self.max_rounds}; "
+                "set both"
             )
         for name in ("n", "retries", "preview", "judged"):
             if getattr(self, name) < 0:
@@ -120,22 +124,11 @@ class Settings(Limits):
             raise SettingError("openings: are those of a file or of --opening-model; name one")
         if not self.n:
             raise SettingError("n: with --opening-model say how many dialogues")
-        if self.shard:
-            raise SettingError(
-                "shard: all shards need the same openings; make them once with python -m "
-                "datasets_scripts.ultrachat.openings.make and name their file with --openings"
-            )
 
     @property
     def part(self) -> tuple[int, int]:
         """Which of how many shards this is; the whole is (0, 1)."""
-        if not self.shard:
-            return 0, 1
-        found = _SHARD.fullmatch(self.shard)
-        index, count = (int(found[1]), int(found[2])) if found else (0, 0)
-        if not index < count:
-            raise SettingError(f"shard: {self.shard!r} is not i/n, such as 0/4, with i below n")
-        return index, count
+        return shard_of(self.shard)
 
     @property
     def rounds(self) -> tuple[int, int] | None:
@@ -161,10 +154,12 @@ class Settings(Limits):
 
     @property
     def request(self) -> Request:
-        """What openings are wanted."""
+        """What openings are wanted; a preview needs only the first, which stay the same."""
+        _, shards = self.part
+        shown = min(self.n, max(_PREVIEWED, self.preview * shards))
         return Request(
             self.sector,
-            self.n,
+            shown if self.preview else self.n,
             self.seed,
             sampling=self.opening_sampling,
             sizes=self.sizes,

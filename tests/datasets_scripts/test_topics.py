@@ -101,6 +101,7 @@ class Endpoint(LoopbackServer):
         super().__init__(_Handler)
         self.url = f"http://127.0.0.1:{self.server_port}/v1"
         self.asked: list[list[str]] = []
+        self.keys = set[str]()
         self.answer: Answer = vectors_of
         self.lists = False
         self.status = 200
@@ -113,6 +114,7 @@ class _Handler(LoopbackHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         assert self.path == "/v1/embeddings"
         self.server.asked.append(body["input"])
+        self.server.keys.add(self.headers["Authorization"].removeprefix("Bearer "))
         vectors = self.server.answer(body["input"])
         data = [
             {"index": n, "embedding": vector.tolist() if self.server.lists else _base64(vector)}
@@ -170,6 +172,15 @@ def test_no_text_is_paid_for_twice(
     assert endpoint.asked == []
 
 
+def test_an_endpoint_gets_the_key_that_is_its_own(
+    endpoint: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-another")
+    monkeypatch.setenv("OPENAI_API_KEY_127_0_0_1", "sk-own")
+    by_endpoint(endpoint, tmp_path, TEXTS)
+    assert endpoint.keys == {"sk-own"}
+
+
 def test_a_long_text_is_cut_and_half_a_surrogate_pair_is_no_trouble(
     endpoint: Endpoint, tmp_path: Path
 ) -> None:
@@ -181,7 +192,7 @@ def test_a_long_text_is_cut_and_half_a_surrogate_pair_is_no_trouble(
     ("answer", "message"),
     [
         (lambda texts: vectors_of(texts)[1:], "gave 1 vectors for 2"),
-        (lambda texts: [np.zeros(3, "<f4")] * 2, "several lengths, or none"),
+        (lambda texts: [np.zeros(3, "<f4")] * 2, "several lengths, or none.*vectors.sqlite"),
         (lambda texts: [np.ones(2, "<f4"), np.ones(3, "<f4")], "several lengths, or none"),
         (lambda texts: [np.full(3, np.nan, "<f4")] * 2, "several lengths, or none"),
     ],

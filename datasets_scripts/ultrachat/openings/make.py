@@ -31,13 +31,19 @@ from datasets_scripts.pipeline import Drop
 from datasets_scripts.questions import Questions
 from datasets_scripts.ultrachat.openings.asking import Sizes, Writer
 from datasets_scripts.ultrachat.openings.flow import Flow
-from datasets_scripts.ultrachat.openings.request import Request, expected, identity, streams
+from datasets_scripts.ultrachat.openings.request import (
+    Request,
+    expected,
+    identity,
+    shard_of,
+    streams,
+)
 from datasets_scripts.ultrachat.openings.sieve import Sieve
 from datasets_scripts.ultrachat.openings.texts import Sources
 from ultra import budget, command, files, jsonl, models
 from ultra.chat import ChatModel, Sampling
 from ultra.engine import Limits, Session, session
-from ultra.errors import InputError, SettingError
+from ultra.errors import InputError
 
 _SHOWN = 500
 """Characters of an opening that was dropped."""
@@ -86,7 +92,7 @@ class Settings(Limits):
             self.sector,
             self.n,
             self.seed,
-            _part(self.shard),
+            shard_of(self.shard),
             self.opening_sampling,
             self.sizes,
             self.sources,
@@ -118,8 +124,12 @@ def make(settings: Settings) -> Path:
     return path
 
 
-async def generate(request: Request, talks: Session, chat: ChatModel, folder: Path) -> Path:
+async def generate(
+    request: Request, talks: Session, chat: ChatModel, folder: Path, anew: bool = False
+) -> Path:
     """Write the openings that are wanted, unless they are there; returns their file.
+
+    ``anew``: openings of other settings there are replaced, where it would be an error.
 
     ``manifest.json`` beside it has ``openings`` (their number), ``steps``, ``models``, ``prompts``,
     ``sampling``, ``configuration`` and the digests of both files. Where trees and texts hold fewer
@@ -128,7 +138,7 @@ async def generate(request: Request, talks: Session, chat: ChatModel, folder: Pa
     Raises: see :func:`make`.
     """
     path, made = folder / OPENINGS, identity(request, chat)
-    if _is_made(folder, made, request.n):
+    if _is_made(folder, made, request.n, anew):
         await chat.close()
         return path
     writer = Writer(request.seed, request.sampling, request.sizes)
@@ -177,7 +187,7 @@ async def _write(
     return count, sorted(authors)
 
 
-def _is_made(folder: Path, made: dict[str, Any], n: int) -> bool:
+def _is_made(folder: Path, made: dict[str, Any], n: int, anew: bool) -> bool:
     """Whether a folder holds these openings, this many; another number of them is made anew."""
     try:
         found = orjson.loads((folder / MANIFEST).read_bytes())
@@ -187,6 +197,8 @@ def _is_made(folder: Path, made: dict[str, Any], n: int) -> bool:
         raise InputError(f"{folder / MANIFEST}: damaged ({error}); remove it") from error
     if not isinstance(found, dict):
         raise InputError(f"{folder / MANIFEST}: no manifest of openings; remove it")
+    if anew and any(found.get(key) != value for key, value in made.items()):
+        return False
     files.require_same(folder, found, made)
     return bool(found.get("n") == n and found.get("files") == _listed(folder))
 
@@ -201,20 +213,6 @@ def _listed(folder: Path) -> list[dict[str, Any]]:
             size, digest = path.stat().st_size, files.sha256(path)
             found.append({"path": path.name, "rows": rows, "bytes": size, "sha256": digest})
     return found
-
-
-def _part(shard: str) -> tuple[int, int]:
-    """Which of how many shards ``i/n`` is, i from 0; nothing is the whole.
-
-    Raises:
-        SettingError: it is no such thing.
-    """
-    index, slash, count = shard.partition("/")
-    if not shard:
-        return 0, 1
-    if not (slash and index.isdecimal() and count.isdecimal() and int(index) < int(count)):
-        raise SettingError(f"shard: {shard!r} is not i/n, such as 0/4, with i below n")
-    return int(index), int(count)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What openings are wanted, and the streams of jobs that make them."""
 
 import math
+import re
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -21,8 +22,7 @@ from ultra.errors import SettingError
 TOPICS, MATERIALS, ENTITIES = (
     RECIPE / f"{name}.txt" for name in ("topics", "materials", "entities")
 )
-
-
+_SHARD = re.compile(r"([0-9]{1,6})/([0-9]{1,6})")
 _ASKED, _TEXT = 420, 900
 """Tokens of a request, and of a text of the user's in one."""
 _LINE, _REWRITTEN = 30, 110
@@ -59,6 +59,19 @@ class Request:
         """The openings of this shard: one for each of its dialogues."""
         shard, shards = self.shard
         return len(range(shard, self.n, shards))
+
+
+def shard_of(shard: str) -> tuple[int, int]:
+    """Which of how many shards ``i/n`` is, i from 0; nothing is the whole, (0, 1).
+
+    Raises:
+        SettingError: it is no such thing.
+    """
+    found = _SHARD.fullmatch(shard or "0/1")
+    index, count = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not index < count:
+        raise SettingError(f"shard: {shard!r} is not i/n, such as 0/4, with i below n")
+    return index, count
 
 
 def streams(request: Request, writer: Writer, sift: Sieve) -> list[Stream]:

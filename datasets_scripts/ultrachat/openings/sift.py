@@ -18,6 +18,7 @@ from datasets_scripts.ultrachat.openings.opening import Sector
 from datasets_scripts.ultrachat.openings.opening import read as read_openings
 from datasets_scripts.ultrachat.openings.sieve import EXACT, NEAR, OVERLAP, Sieve
 from ultra import files, jsonl
+from ultra.errors import InputError
 
 _STEPS = (EXACT, NEAR, OVERLAP)
 """Those of the sieve's that look at what is in a file."""
@@ -41,14 +42,17 @@ def sift(
         wanted: what decides the result; what was made for the same is not made again.
 
     Raises:
-        InputError: the file is no file of openings.
+        InputError: the file is no file of openings, or none of them is kept.
         SettingError: no opening of the sector is in it.
     """
     done = _done(folder / MANIFEST)
     if done.get("wanted") != wanted:
         (folder / MANIFEST).unlink(missing_ok=True)
         with Sieve(folder, *checks) as sieve:
-            _write(path, sector, folder, sieve)
+            if not _write(path, sector, folder, sieve):
+                raise InputError(
+                    f"{path}: no opening is kept; why each was left out is in {folder / DROPPED}"
+                )
             steps = [step for step in sieve.ledger.table() if step["step"] in _STEPS]
         done = {"wanted": wanted, "steps": steps}
         files.write_text(folder / MANIFEST, jsonl.dump(done).decode())
@@ -63,15 +67,20 @@ def _done(manifest: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _write(path: Path, sector: Sector | Literal["all"], folder: Path, sieve: Sieve) -> None:
+def _write(path: Path, sector: Sector | Literal["all"], folder: Path, sieve: Sieve) -> int:
+    """Write what is kept and what is not, in order; returns how many are kept."""
+    count = 0
     name = jsonl.scrub(path.name)
+    kind = "opening" if sector == "all" else f"{sector} opening"
     given = tqdm(read_openings(path, sector), desc="openings", unit=" openings", disable=None)
     with files.atomic(folder / OPENINGS) as kept, files.atomic(folder / DROPPED) as dropped:
         for number, opening in enumerate(given, 1):
-            place = f"{name}, opening {number}"
+            place = f"{name}, {kind} {number}"
             found = sieve.take(Offer(place, opening))
             if isinstance(found, Drop):
                 row = {"path": place, "reason": found.reason, "detail": found.detail}
                 dropped.write(jsonl.dump(row))
             else:
                 kept.write(jsonl.dump({**found.row(), "path": place}))
+                count += 1
+    return count

@@ -148,8 +148,8 @@ def _of_rows(rows: Iterable[dict[str, Any]], name: str, sources: Sources) -> Ite
         text, url = row.get(sources.text_column), row.get(sources.url_column)
         if not isinstance(text, str):
             raise InputError(
-                f"{sources.texts}: text {number} has no text in {sources.text_column!r}; "
-                "name its column with --sources.text_column"
+                f"{sources.texts or SAMPLE}: text {number} has no text in {sources.text_column!r}; "
+                "name its column with --sources.text-column"
             )
         url = url if isinstance(url, str) else ""
         own = next((str(row[key]) for key in _IDS if isinstance(row.get(key), str | int)), "")

@@ -24,6 +24,11 @@ def write_openings(path: Path, count: int, sector: str = "world") -> Path:
     return path
 
 
+def card_of(path: Path) -> str:
+    """The card of a release, without its front matter."""
+    return (path / "README.md").read_text("utf-8").split("---\n", 2)[2]
+
+
 @pytest.fixture
 def openings(tmp_path: Path) -> Path:
     return write_openings(tmp_path / "mine.jsonl", 12)

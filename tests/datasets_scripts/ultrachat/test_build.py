@@ -1,6 +1,7 @@
 """Openings to a release of dialogues: the same bytes however the run went."""
 
 import shutil
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,17 @@ def test_all_about_one_text_stands_on_one_side(run: Build, tmp_path: Path) -> No
     assert roots == {root_id([{"role": "user", "content": text}])}
 
 
+def test_more_dialogues_than_openings_go_round_them_and_it_is_said(
+    run: Build, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run()
+    assert "go round" not in capsys.readouterr().out
+    rows = rows_of(run("more", n=20))
+    assert "20 dialogues go round 12 openings" in capsys.readouterr().out
+    opened = {int(row["id"].rpartition("-")[2]): row["messages"][0] for row in rows}
+    assert [opened[number + 12] for number in range(8)] == [opened[number] for number in range(8)]
+
+
 def test_more_dialogues_leave_the_first_ones_as_they_were(run: Build) -> None:
     few, many = rows_of(run("few", n=5)), rows_of(run("many", n=30))
     assert many[:5] == few
@@ -232,6 +244,31 @@ def test_if_every_dialogue_fails_the_drop_report_stays(
     assert left == [f"{NAME}.dropped.jsonl", f"{NAME}.run"]
 
 
+def test_if_nothing_is_kept_openings_are_not_counted_as_dialogues(
+    run: Build, models: dict[str, FakeChat], openings: Path
+) -> None:
+    openings.write_bytes(openings.read_bytes() * 3)
+    models["helper"].rule = lambda messages: CallError("down for a while", "no_answer")
+    with pytest.raises(InputError, match=r"12 of 12 conversations were .* most for assistant_no"):
+        run()
+
+
+def test_a_full_disk_is_one_error_and_nothing_is_lost(
+    run: Build, models: dict[str, FakeChat], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("datasets_scripts.spool.Spool.add", full)
+        with pytest.raises(OutputError, match=r"disk is full.*; is the disk full\?"):
+            run()
+    asked = calls(models)
+    run()
+    assert calls(models) > asked, "the run stopped at once"
+    assert files_of(run("other")) == files_of(run())
+
+
 # Interrupted and resumed
 
 
@@ -275,7 +312,7 @@ def test_a_second_run_finds_the_first(
 @pytest.mark.parametrize("other", [{"seed": 1}, {"n": 3}, {"min_rounds": 2, "max_rounds": 9}])
 def test_other_settings_do_not_replace_a_release(run: Build, other: dict[str, Any]) -> None:
     before = files_of(run())
-    with pytest.raises(OutputError, match="with other configuration"):
+    with pytest.raises(OutputError, match=r"other configuration.*run, and are not paid for again"):
         run(**other)
     assert files_of(run()) == before
 
@@ -303,7 +340,6 @@ def test_a_lost_release_comes_back_from_the_journal_without_a_call(
         {"shard": "2/2"},
         {"shard": "1"},
         {"shard": "-1/2"},
-        {"shard": "1/2", "opening_model": "m", "n": 3},
         {"opening_model": "m"},
         {"opening_model": "m", "n": 3, "openings": Path("mine.jsonl")},
         {"sources": Sources(texts="texts.jsonl")},

@@ -1,4 +1,4 @@
-"""What a build leaves beside its rows: configurations, shards, previews, accounts and the card."""
+"""What a build leaves beside its rows: configurations, accounts and the card."""
 
 import re
 import shutil
@@ -9,12 +9,12 @@ from typing import Any
 import orjson
 import pytest
 
-from datasets_scripts.ultrachat import judged, simulation
+from datasets_scripts.ultrachat import judged
 from datasets_scripts.ultrachat.build import build
-from datasets_scripts.ultrachat.settings import VERSION, Settings
-from tests.datasets_scripts.helpers import drops_of, files_of, rows_of
+from datasets_scripts.ultrachat.settings import Settings
+from tests.datasets_scripts.helpers import rows_of
 from tests.datasets_scripts.test_topics import Endpoint
-from tests.datasets_scripts.ultrachat.conftest import Build, write_openings
+from tests.datasets_scripts.ultrachat.conftest import Build, card_of
 from tests.datasets_scripts.ultrachat.fakes import Answer, FakeChat
 from ultra import release
 from ultra.chat import Completion, Usage
@@ -30,10 +30,6 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cast = {"user_model": "demo", "assistant_model": "demo"}
     settings: Json = {"out": tmp_path_factory.mktemp("demo"), "n": 48, "test_share": 0.2, **cast}
     return build(Settings(**settings))
-
-
-def card_of(path: Path) -> str:
-    return (path / "README.md").read_text("utf-8").split("---\n", 2)[2]
 
 
 # Configurations and splits.
@@ -63,72 +59,6 @@ def test_one_sector_alone_has_its_configuration_and_all(tmp_path: Path) -> None:
     assert {row["sector"] for row in rows_of(made)} == {"creation"}
 
 
-# Shards.
-
-
-def test_shards_hold_together_what_one_machine_makes(run: Build, tmp_path: Path) -> None:
-    whole = rows_of(run(n=20))
-    shards = [run(f"shard{part}", n=20, shard=f"{part}/3") for part in range(3)]
-    assert [path.name for path in shards] == [
-        f"ultrachat-{VERSION}-shard-{part}-of-3" for part in range(3)
-    ]
-    rows = sorted((row for path in shards for row in rows_of(path)), key=lambda row: row["id"])
-    assert rows == whole
-    numbers = [int(row["id"].rpartition("-")[2]) for row in rows_of(shards[1])]
-    assert numbers == [1, 4, 7, 10, 13, 16, 19]
-
-
-def test_the_journals_of_all_shards_make_the_whole_without_a_call(
-    run: Build, models: dict[str, FakeChat], tmp_path: Path
-) -> None:
-    whole = run(n=20)
-    together = tmp_path / "merged" / f"ultrachat-{VERSION}.run" / "journal.jsonl"
-    together.parent.mkdir(parents=True)
-    with together.open("wb") as journal:
-        for part in range(3):
-            made = run("parts", n=20, shard=f"{part}/3")
-            journal.write((made.with_name(f"{made.name}.run") / "journal.jsonl").read_bytes())
-    before = {name: len(model.asked) for name, model in models.items()}
-    assert files_of(run("merged", n=20)) == files_of(whole)
-    assert {name: len(model.asked) for name, model in models.items()} == before
-
-
-# Previews.
-
-
-def test_a_preview_is_printed_and_paid_for_once(
-    run: Build, models: dict[str, FakeChat], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run("whole")
-    needed = {name: len(model.asked) for name, model in models.items()}
-    capsys.readouterr()
-    run("out", preview=2)
-    shown = capsys.readouterr().out
-    assert re.findall(r"^=== (\S+)", shown, re.MULTILINE) == ["world-00000000", "world-00000001"]
-    assert "--- user\nOpening number 0?\n--- assistant\nhelper says" in shown
-    assert "run again without --preview" in shown
-    assert not (tmp_path / "out" / f"ultrachat-{VERSION}").exists()
-    run("out")
-    both = {name: len(model.asked) for name, model in models.items()}
-    assert both == {name: 2 * count for name, count in needed.items()}
-
-
-def test_a_preview_shows_what_would_be_dropped_and_commands_no_terminal(
-    run: Build, models: dict[str, FakeChat], capsys: pytest.CaptureFixture[str]
-) -> None:
-    models["helper"].rule = lambda messages: CallError("no \x1b[2J way", "refused")
-    run(preview=1)
-    shown = capsys.readouterr().out
-    assert "dropped: assistant_refused (no \\x1b[2J way)" in shown
-    models["helper"].rule = lambda messages: Completion(
-        "clear \x1b[2J\r\u202e now\nand on", "stop", "m"
-    )
-    run("other", preview=1)
-    shown = capsys.readouterr().out
-    assert "clear \\x1b[2J\\r\\u202e now\nand on" in shown
-    assert "\x1b" not in shown
-
-
 # What is printed before a run.
 
 
@@ -140,67 +70,6 @@ def test_the_estimate_comes_before_the_calls_and_is_near(demo: Path, capsys: Any
     calls = sum(row["rounds"] for row in rows_of(demo))
     assert abs(estimated[1] - calls) < 0.2 * calls
     assert estimated[0] == pytest.approx(estimated[1] - 48, abs=1)
-
-
-# Openings.
-
-
-def test_openings_that_repeat_or_ask_a_benchmark_question_cost_nothing(
-    run: Build, models: dict[str, FakeChat], tmp_path: Path
-) -> None:
-    texts = [
-        "How do I keep basil alive on a north-facing kitchen windowsill through winter?",
-        "How do I keep basil alive on a north-facing kitchen windowsill through winter?!",
-        "How do I keep basil alive on a north-facing kitchen windowsill through the winter?",
-        "Compose an engaging travel blog post about a recent trip to Iceland for my readers.",
-        "Which bolts hold a bicycle rack best?",
-    ]
-    own = tmp_path / "own.jsonl"
-    own.write_bytes(
-        b"".join(orjson.dumps({"sector": "world", "opening": text}) + b"\n" for text in texts)
-    )
-    questions = tmp_path / "questions.jsonl"
-    asked = "compose an engaging travel blog post about a recent trip"
-    questions.write_bytes(orjson.dumps({"id": "81", "suite": "s", "turns": [asked]}))
-    made = run(openings=own, questions=questions)
-    openings = {turns[0]["content"] for turns in models["helper"].asked}
-    assert openings == {texts[0], texts[4]}
-    steps = {
-        step["step"]: step["dropped"] for step in release.read_manifest(made)["openings"]["steps"]
-    }
-    assert steps == {
-        "exact duplicates": {"duplicate": 1},
-        "near duplicates": {"near_duplicate": 1},
-        "benchmark overlap": {"benchmark_overlap": 1},
-    }
-    assert [(row["id"], row["step"], row["reason"]) for row in drops_of(made)] == [
-        ("own.jsonl, opening 2", "openings", "duplicate"),
-        ("own.jsonl, opening 3", "openings", "near_duplicate"),
-        ("own.jsonl, opening 4", "openings", "benchmark_overlap"),
-    ]
-    card = card_of(made)
-    assert "nearly the same words as an earlier one `near_duplicate`" in card
-    assert "Checked against 1 questions" in card
-
-
-def test_openings_are_sifted_once(run: Build, monkeypatch: pytest.MonkeyPatch) -> None:
-    run(preview=1)
-    monkeypatch.setattr("datasets_scripts.ultrachat.openings.sift.Sieve", None)
-    assert len(rows_of(run())) == 12
-
-
-def test_a_model_s_openings_are_made_held_and_accounted_for(tmp_path: Path) -> None:
-    cast = {f"{part}_model": "demo" for part in ("user", "assistant", "opening")}
-    settings: Json = {"out": tmp_path, "n": 15, **cast}
-    made = build(Settings(**settings))
-    rows, manifest = rows_of(made), release.verify(made)
-    assert len(rows) == 15
-    assert {row["sector"] for row in rows} == {"world", "creation", "material"}
-    assert {row["opening_model"] for row in rows} == {"demo"}
-    assert manifest["openings"]["openings"] == 15
-    assert manifest["models"]["opening"] == "demo"
-    assert "- opening: `demo`" in card_of(made)
-    assert build(Settings(**settings)) == made
 
 
 # Accounts.
@@ -380,35 +249,6 @@ def test_a_larger_sample_holds_the_smaller_one() -> None:
     lines = [orjson.dumps({"id": n}) for n in range(50)]
     assert judged.sample(lines, 9)[:4] == judged.sample(reversed(lines), 4)
     assert len(judged.sample(lines, 99)) == 50
-
-
-# Plans.
-
-
-def test_plans_go_round_the_openings_and_keep_none(tmp_path: Path) -> None:
-    from datasets_scripts.ultrachat.openings.opening import read as read_openings
-    from datasets_scripts.ultrachat.rows import Recipe
-
-    path = write_openings(tmp_path / "few.jsonl", 3)
-    plans = simulation.Plans(
-        lambda: read_openings(path, "all"), Recipe(VERSION, 0), range(1, 10**9, 2), None
-    )
-    assert len(plans) == 500_000_000
-    first = [plan for plan, _ in zip(plans, range(4), strict=False)]
-    assert [(plan.index, plan.opening.topic) for plan in first] == [
-        (1, "Topic 1"),
-        (3, "Topic 0"),
-        (5, "Topic 2"),
-        (7, "Topic 1"),
-    ]
-
-
-def test_no_opening_of_the_sector_is_said_before_a_call(
-    run: Build, models: dict[str, FakeChat]
-) -> None:
-    with pytest.raises(SettingError, match="no opening of sector creation"):
-        run(sector="creation")
-    assert not models["helper"].asked
 
 
 def test_a_changed_judge_is_another_release(run: Build, models: dict[str, FakeChat]) -> None:

@@ -345,6 +345,7 @@ def test_what_a_dialogue_is_too_long_or_unfit_for_ends_it(
     assert (held.rounds, held.finish) == (2, f"{job}_{reason}")
     assert held.messages[-1]["role"] == "assistant"
     assert (held.health[f"{job}_{reason}"], held.health["asked_again"]) == (1, 0)
+    assert held.health[f"{job}_turns"] == (2 if job == "user" else 3), "the failed try is one"
     faulty.rule = script(CallError("too long", reason))
     failed = stage.fail(planned(4, least=2))
     assert (failed.reason, failed.detail) == (f"{job}_{reason}", "too long")
