@@ -133,7 +133,7 @@ def labels(path: Path) -> dict[str, str | None]:
 
         found = judgments.read(path)
         if found[0]["kind"] != "grade":
-            return {name: _label(point) for name, point in own.points(found).items()}
+            return {name: _label(point) for name, point in own.outcomes(found).items()}
     raise InputError(f"{path}: these are no comparisons with one baseline")
 
 

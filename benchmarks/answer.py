@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from benchmarks import answer_forms, results, suites
 from benchmarks.suites import Question, Suite
-from ultra import command, jsonl, models
+from ultra import command, files, jsonl, models
 from ultra.budget import Prices, estimate
 from ultra.chat import ChatModel, Completion, Sampling
 from ultra.engine import Limits, Session, session
@@ -61,6 +61,7 @@ def answer(settings: Settings) -> Path:
     print(_estimate(settings, suite, prices, model.name))
     rows = asyncio.run(_answer_all(settings, suite, model))
     jsonl.write(path, rows)
+    _keep_training(Path(settings.model), path.parent)
     _report(rows)
     print(path)
     return path
@@ -73,6 +74,14 @@ def _keep_imported(path: Path) -> None:
     for row in results.read_answers(path).values():
         if str(row.get("revision", "")).startswith(answer_forms.IMPORTED):
             raise OutputError(f"{path}: holds imported answers; choose another --out or remove it")
+
+
+def _keep_training(checkpoint: Path, folder: Path) -> None:
+    """Carry the record of a checkpoint's training along: the table says which data it was."""
+    record = checkpoint / results.TRAINING
+    if record.is_file():
+        with files.atomic(folder / results.TRAINING) as file:
+            file.write(record.read_bytes())
 
 
 def _estimate(settings: Settings, suite: Suite, prices: Prices, model: str) -> str:

@@ -1,5 +1,6 @@
 """Cases: what a protocol has judged of each question, and the messages that put it to a judge."""
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,6 +10,7 @@ from benchmarks.protocol import JudgePrompt, Protocol
 from benchmarks.questions import Question
 from ultra import jsonl
 from ultra.chat import Sampling
+from ultra.errors import InputError
 from ultra.schema import Message
 
 Row = dict[str, Any]
@@ -75,6 +77,29 @@ def lacks(case: Case) -> str:
 def equal(case: Case) -> bool:
     """Whether both answers are the same text."""
     return bool(case.order) and case.shown(case.model) == case.shown(case.baseline)
+
+
+def asked(case: Case, protocol: Protocol) -> bool:
+    """Whether a judge has to be asked about a case."""
+    return not lacks(case) and not (protocol.identical and equal(case))
+
+
+def check_references(found: Sequence[Case], suite: str, protocol: str) -> None:
+    """Say which questions lack a reference answer, before anything is paid.
+
+    Raises:
+        InputError: all that need one lack it.
+    """
+    needing = dict.fromkeys(case.question.id for case in found if case.prompt.needs_reference)
+    lacking = dict.fromkeys(case.question.id for case in found if lacks(case) == "no_reference")
+    if not lacking:
+        return
+    some = ", ".join(list(lacking)[:5]) + (", …" if len(lacking) > 5 else "")
+    what = f"suite {suite}: {len(lacking)} of {len(needing)} questions that protocol {protocol} "
+    what += f"judges beside a reference answer have none ({some})"
+    if len(lacking) == len(needing):
+        raise InputError(f"{what}; give them a 'reference', or choose another --protocol")
+    print(f"{what}: unscored", file=sys.stderr)
 
 
 def messages(case: Case) -> list[Message]:

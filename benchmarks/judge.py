@@ -5,7 +5,6 @@ reason, and is never a score.
 """
 
 import asyncio
-import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -14,13 +13,13 @@ from typing import Any
 
 import orjson
 
-from benchmarks import answer_forms, cases, judgments, protocol, reading, results, suites
+from benchmarks import answer_forms, cases, judgments, protocol, questions, reading, results, suites
 from benchmarks.cases import Case
 from benchmarks.protocol import Orders, Protocol
 from benchmarks.suites import Suite
 from ultra import budget, command, engine, files, jsonl, models
-from ultra.budget import Prices
-from ultra.chat import ChatModel, Completion, Sampling
+from ultra.budget import Budget, Prices
+from ultra.chat import ChatModel, Completion, Sampling, Usage
 from ultra.engine import Limits
 from ultra.errors import CallError, InputError, SettingError
 from ultra.schema import Message
@@ -56,6 +55,8 @@ class Settings(Limits):
     """Ask once more, as another draw, about what was judged and could not be read."""
     out: Path = Path("out/results")
     """Folder of all results, where the answers are."""
+    benchmarks_dir: Path | None = None
+    """Folder of the published benchmark files; by default ULTRA_BENCHMARKS_DIR."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,8 @@ def judge(settings: Settings) -> list[Path]:
         ModelError: a judge's endpoint refuses us.
         BudgetError: the next call could pass the budget.
     """
-    suite = suites.load(settings.suite)
-    chosen = protocol.load(settings.protocol or suite.protocol, settings.samples, settings.orders)
+    suite = suites.load(settings.suite, settings.benchmarks_dir)
+    chosen = _protocol(settings, suite)
     named = models.display_name(
         models.chosen(settings.model, "answers", "--model (MODEL= with make)")
     )
@@ -94,8 +95,9 @@ def judge(settings: Settings) -> list[Path]:
     _check_questions(suite, answers, folder / results.ANSWERS)
     others = {} if chosen.kind == "grade" else _baseline(settings, suite)
     found = cases.cases(suite.questions, answers, others, chosen)
-    _check_references(suite, chosen, found)
-    prices = Prices.load(settings.prices)
+    cases.check_references(found, suite.name, chosen.name)
+    _keep(suite, others, settings, folder)
+    spent: Budget | None = None
     written = []
     for name in settings.judge or [chosen.judge]:
         name = models.chosen(name, "judge", "--judge (JUDGE= with make)")
@@ -105,8 +107,8 @@ def judge(settings: Settings) -> list[Path]:
         path = judgments.path(folder, judging.name, record["hash"])
         tries = _tries(path, settings.retry_unscored)
         job = Job(named, _name(others), chosen, record, found, tries)
-        run = results.journal(folder, "judgments", judging.name).parent
-        rows = asyncio.run(_judge_all(job, judging, settings, prices, run))
+        run = results.run(folder, "judgments", judging.name)
+        rows, spent = asyncio.run(_judge_all(job, judging, settings, run, spent))
         files.write_text(judgments.protocol_path(path), orjson.dumps(record).decode() + "\n")
         jsonl.write(path, rows)
         _report(rows)
@@ -115,10 +117,15 @@ def judge(settings: Settings) -> list[Path]:
     return written
 
 
+def _protocol(settings: Settings, suite: Suite) -> Protocol:
+    name, folder = settings.protocol or suite.protocol, settings.benchmarks_dir
+    return protocol.load(name, settings.samples, settings.orders, folder)
+
+
 def _baseline(settings: Settings, suite: Suite) -> dict[str, Row]:
     """The answers compared with, by question."""
     if not settings.baseline:
-        return suites.baseline_answers(suite)
+        return suites.baseline_answers(suite, settings.benchmarks_dir)
     if settings.baseline == settings.model:
         raise SettingError(f"baseline: {settings.model} is the model that is judged")
     path = Path(settings.baseline)
@@ -135,6 +142,14 @@ def _baseline(settings: Settings, suite: Suite) -> dict[str, Row]:
     return others
 
 
+def _keep(suite: Suite, others: dict[str, Row], settings: Settings, folder: Path) -> None:
+    """Write down one's own questions and answers compared with, which files may lose later."""
+    if suite.name not in suites.known():
+        questions.write(results.asked(folder), suite.questions)
+    if settings.baseline and others:
+        jsonl.write(results.compared(folder, _digest(others)), others.values())
+
+
 def _check_questions(suite: Suite, answers: dict[str, Row], path: Path) -> None:
     """Hold answers to the questions that they were given to; imported ones do not say."""
     for question in suite.questions:
@@ -142,26 +157,6 @@ def _check_questions(suite: Suite, answers: dict[str, Row], path: Path) -> None:
             raise InputError(
                 f"{path}: question {question.id} was another one then; let the model answer again"
             )
-
-
-def _check_references(suite: Suite, chosen: Protocol, found: list[Case]) -> None:
-    """Say which questions lack a reference answer, before anything is paid.
-
-    Raises:
-        InputError: all that need one lack it.
-    """
-    needing = dict.fromkeys(case.question.id for case in found if case.prompt.needs_reference)
-    lacking = dict.fromkeys(
-        case.question.id for case in found if cases.lacks(case) == "no_reference"
-    )
-    if not lacking:
-        return
-    some = ", ".join(list(lacking)[:5]) + (", …" if len(lacking) > 5 else "")
-    what = f"suite {suite.name}: {len(lacking)} of {len(needing)} questions that protocol "
-    what += f"{chosen.name} judges beside a reference answer have none ({some})"
-    if len(lacking) == len(needing):
-        raise InputError(f"{what}; give them a 'reference', or choose another --protocol")
-    print(f"{what}: unscored", file=sys.stderr)
 
 
 def _name(others: dict[str, Row]) -> str:
@@ -183,13 +178,18 @@ def _tries(path: Path, retry: bool) -> dict[tuple[str, int, str, int], int]:
 
 
 async def _judge_all(
-    job: Job, judging: ChatModel, settings: Settings, prices: Prices, run: Path
-) -> list[Row]:
-    """A row for each case, in their order."""
+    job: Job, judging: ChatModel, settings: Settings, run: Path, spent: Budget | None
+) -> tuple[list[Row], Budget]:
+    """A row for each case, in their order, and what was ``spent`` by this judge and those before.
+
+    All of them share one budget.
+    """
     rows: dict[int, Row] = {}
-    todo = [number for number, case in enumerate(job.cases) if _asked(case, job.protocol)]
-    print(_estimate(job, todo, judging.name, prices))
+    todo = [number for number, case in enumerate(job.cases) if cases.asked(case, job.protocol)]
     async with engine.session(settings, run, f"{judging.name} judges") as session:
+        print(_estimate(job, todo, judging.name, session.budget.prices))
+        if spent:
+            session.budget.add(spent.usd, Usage(spent.tokens), spent.calls)
         asked = session.model(judging)
 
         async def work(number: int) -> None:
@@ -202,12 +202,7 @@ async def _judge_all(
         if settings.batch:
             await session.fill(asked, _requests(job, todo))
         await session.for_each(todo, work, len(todo), "judgments")
-    return [rows[number] for number in range(len(job.cases))]
-
-
-def _asked(case: Case, chosen: Protocol) -> bool:
-    """Whether a judge has to be asked about a case."""
-    return not cases.lacks(case) and not (chosen.identical and cases.equal(case))
+    return [rows[number] for number in range(len(job.cases))], session.budget
 
 
 async def _try_logprobs(
@@ -236,7 +231,7 @@ async def _judge_one(job: Job, case: Case, judging: ChatModel) -> Row:
     text, found = "", reading.unscored(cases.lacks(case))
     if not found.reason:
         found = reading.tie(job.protocol)
-    if _asked(case, job.protocol):
+    if cases.asked(case, job.protocol):
         for attempt in range(job.tries_of(case)):
             try:
                 sampling = cases.sampling(case, job.protocol, attempt)

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
+import orjson
+
 from ultra import jsonl
 from ultra.errors import InputError
 
@@ -65,6 +67,23 @@ def path(results: Path, judge: str, protocol: str) -> Path:
 def protocol_path(judgments: Path) -> Path:
     """The protocol of a file of judgments, as data, beside it."""
     return judgments.with_name(f"protocol-{judgments.stem.rpartition('-')[2]}.json")
+
+
+def protocol(judgments: Path) -> dict[str, Any]:
+    """The protocol of a file of judgments, as it was written when they were made.
+
+    Raises:
+        InputError: it is not there, or no protocol.
+    """
+    place = protocol_path(judgments)
+    if not place.is_file():
+        raise InputError(f"{place}: is not there; judge again to have it")
+    try:
+        record = orjson.loads(place.read_bytes())
+        named = {name: str(record[name]) for name in ("hash", "parser", "baseline_digest")}
+    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+        raise InputError(f"{place}: is no protocol ({error!r}); judge again to have it") from error
+    return {**record, **named}
 
 
 def key(row: dict[str, Any]) -> tuple[str, int, str, int]:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import orjson
 from tabulate import tabulate
 
-from benchmarks import cells, judgments, leaderboard_page, own, report, reread, table, verdict
+from benchmarks import cells, judgments, leaderboard_page, report, reread, table, verdict
 from benchmarks.metrics import Line
 from benchmarks.preferences import Control
 from benchmarks.table import COLUMNS, KEY, Inputs, Table
@@ -57,7 +57,8 @@ def leaderboard(settings: Settings) -> "pd.DataFrame":
     written = render(made, _reports(settings.out, inputs.judged))
     if settings.verify:
         verify(settings.out, inputs, made, written)
-        print(f"{settings.out}: all {len(inputs.judged)} rows follow from their judgments")
+        rows = sum(made.frame["published"] == "")
+        print(f"{settings.out}: all {rows} rows follow from their judgments")
         return made.frame
     for name, text in written.items():
         files.write_text(settings.out / name, text)
@@ -69,12 +70,11 @@ def leaderboard(settings: Settings) -> "pd.DataFrame":
 
 def control(folder: Path | None) -> Control | None:
     """What length control needs, if the published files are at hand."""
-    named = folder or os.environ.get("ULTRA_BENCHMARKS_DIR", "")
-    if not named or not (Path(named) / "alpaca_eval").is_dir():
-        return None
     from benchmarks import length_control
 
-    return Control(length_control.load(Path(named)), rounds=200)
+    if length_control.source(folder) is None:
+        return None
+    return Control(length_control.load(folder), rounds=200)
 
 
 def _reports(out: Path, judged: dict[str, Path]) -> dict[str, str]:
@@ -144,10 +144,9 @@ def _named(key: Any) -> str:
 
 def _check_words(name: str, path: Path) -> None:
     """Read every judge's reply again, with the parser that the protocol names."""
-    parser = verdict.PARSERS[_parser(path)] if judgments.protocol_path(path).is_file() else None
+    parser = verdict.PARSERS[_parser(path)]
     for number, row in enumerate(judgments.read(path), 1):
-        by = parser or verdict.PARSERS[own.parsers(row)[1]]
-        read = reread.own(row, by)
+        read = reread.own(row, parser)
         for column in ("verdict", "reason", "scores", "preference"):
             if read[column] != row[column]:
                 raise InputError(
@@ -157,17 +156,13 @@ def _check_words(name: str, path: Path) -> None:
 
 
 def _parser(path: Path) -> str:
-    place = judgments.protocol_path(path)
-    try:
-        data = orjson.loads(place.read_bytes())
-        named, hashed = str(data["parser"]), str(data["hash"])
-    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-        raise InputError(f"{place}: is no protocol ({error!r}); judge again to have it") from error
     from benchmarks import protocol
 
-    if not protocol.verify(data) or path.stem.rpartition("-")[2] != hashed:
+    record = judgments.protocol(path)
+    if not protocol.verify(record) or path.stem.rpartition("-")[2] != record["hash"]:
+        place = judgments.protocol_path(path)
         raise InputError(f"{place}: was changed: its hash is not that of what it says")
-    return named
+    return str(record["parser"])
 
 
 def markdown(made: Table) -> str:
@@ -175,7 +170,7 @@ def markdown(made: Table) -> str:
     parts = []
     for head, rows in made.sections():
         metric = str(rows["metric"].iloc[0])
-        others = made.published(head["suite"], metric)
+        others = made.published(head["suite"], head["protocol_name"])
         parts.append(_section(head, metric, cells.rows_of(rows) + cells.rows_of(others)))
     named = made.frame[["judge", "model", "baseline"]]
     if named.isin(["demo"]).any(axis=None):

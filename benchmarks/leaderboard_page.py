@@ -14,7 +14,7 @@ def render(made: Table, reports: Mapping[str, str]) -> str:
     """The page, as HTML; ``reports`` has the address of the page of each row that has one."""
     sections = []
     for head, rows in made.sections():
-        others = made.published(head["suite"], str(rows["metric"].iloc[0]))
+        others = made.published(head["suite"], head["protocol_name"])
         sections.append(_section(head, cells.rows_of(rows), cells.rows_of(others), reports))
     named = {*made.frame["judge"], *made.frame["model"], *made.frame["baseline"]}
     note = '<p class="note">Rows with demo were answered or judged by the offline demo model: a '

@@ -22,11 +22,13 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
+from benchmarks import published, upstream
 from benchmarks.published import Annotation
 from ultra.errors import InputError, SettingError
 
 Array = npt.NDArray[np.float64]
 Accepted = Literal["published", "any"]
+Source = Literal["published", "equivalent"]
 
 GAMED_WEIGHT = 0.1
 """Weight of a gamed row: upstream's lambda of 0.2, over two gamed models."""
@@ -36,23 +38,30 @@ FOLDS = 5
 """An instruction's fold is its index modulo this, whatever else is judged. For all 805 that is what
 scikit-learn's GroupKFold gives since its sort is stable; before, folds hung on the processor."""
 
-INSTRUCTIONS = "alpaca_eval_gpt4_baseline.json"
-_INSTRUCTIONS_SHA256 = "83db546b872ddebee8965fd05fa48461ee3c32bc695c62fb57f2d214ff741ec4"
-_PUBLISHED = {
-    "instruction_difficulty.csv": (
-        "e28d875bb334f75e17acd1e4ed659b261860e3db379cf5de29060301bed0a18b"
-    ),
-    "df_gamed.csv": "97aeec3f1c7de6dee6fd31fe66f1702623f4614c3efe1c6fc5f4927cd5fd674d",
+_INSTRUCTIONS = "alpaca_eval/alpaca_eval_gpt4_baseline.json"
+_INSTRUCTIONS_SHA256 = "d02007bfbcc8fcf624c641e8b70d53e82f7d0c061d12cf1b5695357e0d0090ce"
+"""Of the instructions alone, as a JSON array in their order, which is their index."""
+_FILES: dict[Source, dict[str, str]] = {
+    "published": {
+        "alpaca_eval/instruction_difficulty.csv": (
+            "e28d875bb334f75e17acd1e4ed659b261860e3db379cf5de29060301bed0a18b"
+        ),
+        "alpaca_eval/df_gamed.csv": (
+            "97aeec3f1c7de6dee6fd31fe66f1702623f4614c3efe1c6fc5f4927cd5fd674d"
+        ),
+    },
+    "equivalent": {
+        "alpaca_eval/instruction_difficulty_recovered.csv": (
+            "78bf1aedbaa078e300bcddc506ff98d8cc885d13699432d3e609d8f55fc39b62"
+        ),
+        "alpaca_eval/df_gamed_surrogate.csv": (
+            "f5a9ac1d48a08df156361e44650679237a053b82c64e43cdab0b1812a4248c6c"
+        ),
+    },
 }
-"""Files of the Hub data set tatsu-lab/alpaca_eval, revision 2edc6fad, and their sha256."""
-_EQUIVALENT = {
-    "instruction_difficulty_recovered.csv": (
-        "78bf1aedbaa078e300bcddc506ff98d8cc885d13699432d3e609d8f55fc39b62"
-    ),
-    "df_gamed_surrogate.csv": "f5a9ac1d48a08df156361e44650679237a053b82c64e43cdab0b1812a4248c6c",
-}
-"""Difficulties recovered from published predictions (to 5e-8), and rows with the same sufficient
-statistics as the gamed ones: both reproduce published win rates at a given C to 3e-6 points."""
+"""Files and their sha256: those of the Hub data set tatsu-lab/alpaca_eval, revision 2edc6fad; and
+difficulties recovered from published predictions (to 5e-8) with rows of the same sufficient
+statistics as the gamed ones, which reproduce published win rates at a given C to 3e-6 points."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +77,7 @@ class Reference:
     features: Array
     preferences: Array
     folds: npt.NDArray[np.int64]
-    source: Literal["published", "equivalent"]
+    source: Source
 
 
 @dataclass(frozen=True)
@@ -99,32 +108,37 @@ class _Rows:
         )
 
 
-def load(folder: Path, accept: Accepted = "any") -> Reference:
-    """The instructions, difficulties and gamed rows in the folder ``alpaca_eval`` of ``folder``.
+def source(folder: Path | None, accept: Accepted = "any") -> Source | None:
+    """Which files are at hand, in ``folder`` or the cache: the published ones, or else others.
 
     ``accept`` says whether the equivalents may stand in where the published files are not there.
+    """
+    for name, files in _FILES.items():
+        here = all(upstream.local(file, folder) for file in (_INSTRUCTIONS, *files))
+        if here and accept in ("any", name):
+            return name
+    return None
+
+
+def load(folder: Path | None, accept: Accepted = "any") -> Reference:
+    """The instructions, difficulties and gamed rows, as :func:`source` finds them.
 
     Raises:
-        SettingError: the files are not in this folder.
+        SettingError: they are not at hand.
         InputError: a file has another digest.
     """
-    place = folder / "alpaca_eval"
-    kinds: list[tuple[Literal["published", "equivalent"], dict[str, str]]]
-    kinds = [("published", _PUBLISHED), ("equivalent", _EQUIVALENT)]
-    there = [
-        (source, files)
-        for source, files in kinds[: 2 if accept == "any" else 1]
-        if all((place / name).is_file() for name in files)
-    ]
-    if not there:
+    found = source(folder, accept)
+    if found is None:
         beside = "" if accept == "any" else "; their equivalents need --lc-data any"
-        names = " and ".join(_PUBLISHED)
-        raise SettingError(f"{place}: length control needs {names}, which are not there{beside}")
-    source, files = there[0]
-    listed = orjson.loads(_checked(place / INSTRUCTIONS, _INSTRUCTIONS_SHA256))
+        names = " and ".join(_FILES["published"])
+        raise SettingError(
+            f"length control needs {_INSTRUCTIONS}, {names}, which are not all there{beside} (get "
+            "them: python -m benchmarks.suites --fetch alpaca_eval_2; or set ULTRA_BENCHMARKS_DIR)"
+        )
+    listed = _instructions(folder)
     (_, *difficulties), gamed_rows = (
-        list(csv.reader(_checked(place / name, digest).decode("utf-8").splitlines()))
-        for name, digest in files.items()
+        list(csv.reader(_checked(name, folder, digest).decode("utf-8").splitlines()))
+        for name, digest in _FILES[found].items()
     )
     gamed = [dict(zip(gamed_rows[0], row, strict=True)) for row in gamed_rows[1:]]
     by_index = {int(row[0]): float(row[1]) for row in difficulties}
@@ -132,20 +146,27 @@ def load(folder: Path, accept: Accepted = "any") -> Reference:
     indices = np.array([int(row["index"]) for row in gamed])
     lengths = np.tanh([float(row["std_delta_len"]) for row in gamed])
     return Reference(
-        index={row["instruction"]: index for index, row in enumerate(listed)},
+        index={instruction: index for index, instruction in enumerate(listed)},
         difficulty=difficulty,
         features=np.column_stack([lengths, difficulty[indices], np.zeros(len(gamed))]),
         preferences=np.array([float(row["preference"]) for row in gamed]),
         folds=indices % FOLDS,
-        source=source,
+        source=found,
     )
 
 
-def _checked(path: Path, sha256: str) -> bytes:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise SettingError(f"{path}: cannot be read ({error.strerror})") from error
+def _instructions(folder: Path | None) -> list[str]:
+    path = upstream.path(_INSTRUCTIONS, folder)
+    listed = [row["instruction"] for row in published.rows(path)]
+    if hashlib.sha256(orjson.dumps(listed)).hexdigest() != _INSTRUCTIONS_SHA256:
+        raise InputError(f"{path}: has its rows in another order than published; get it again")
+    return listed
+
+
+def _checked(name: str, folder: Path | None, sha256: str) -> bytes:
+    path = upstream.local(name, folder)
+    assert path is not None  # noqa: S101 (it was found before)
+    data = path.read_bytes()
     if hashlib.sha256(data).hexdigest() != sha256:
         raise InputError(f"{path}: is not the published file (its sha256 is another); get it again")
     return data

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from benchmarks.agreement import length_correlation
-from benchmarks.metrics import mean
+from benchmarks.metrics import mean, mean_scores, winner
 from benchmarks.published import Annotation, Game, Grade, Review, Winner, in_order
 
 Row = dict[str, Any]
@@ -32,6 +32,11 @@ _TOKENS = ("prompt_tokens", "completion_tokens")
 def parsers(row: Row) -> tuple[str, str]:
     """The published parser and the strict one of what its judge was asked to write."""
     return PARSERS["ranking" if row["protocol_name"] == "alpaca_eval" else row["kind"]]
+
+
+def replies(row: Row) -> list[str]:
+    """The words of its judge, or of each judge of a panel."""
+    return row.get("texts") or [row["text"]]
 
 
 def ordered(rows: Iterable[Row]) -> list[Row]:
@@ -79,6 +84,24 @@ def points(rows: Iterable[Row]) -> dict[str, float | None]:
         known = [one for one in orders.values() if one is not None]
         found[name] = mean(known) if len(known) == len(orders) else None
     return found
+
+
+def outcomes(rows: Iterable[Row]) -> dict[str, float | None]:
+    """What each item adds to the wins, ties and losses of its figure: 1, 0.5 or 0 for the model.
+
+    None if it is unscored. Scores are averaged before they are compared, and in MT-bench a win in
+    one order alone is a tie.
+    """
+    rows = list(rows)
+    if rows[0]["kind"] == "pair_scores":
+        means = mean_scores(reviews(rows))
+        sides = {name: pair and _side(0.5 + pair[0] - pair[1]) for name, pair in means.items()}
+    elif rows[0]["suite"] == "mt_bench":
+        sides = dict(zip(points_by_order(rows), map(winner, games(rows)), strict=True))
+    else:
+        sides = {name: _side(found) for name, found in points(rows).items()}
+    worth = {"model_1": 1.0, "tie": 0.5, "model_2": 0.0}
+    return {name: worth[side] if side else None for name, side in sides.items()}
 
 
 def flip_rate(rows: Iterable[Row]) -> float | None:

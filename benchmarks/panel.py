@@ -1,14 +1,49 @@
 """Several judges as one: the majority of their choices, the mean of their scores."""
 
 import statistics
-from collections import Counter
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from benchmarks import judgments
+from ultra import files, jsonl
 from ultra.errors import InputError
 
 Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a row is made from: ``name`` and ``sha256`` are those of the file, or of several."""
+
+    name: str
+    sha256: str
+    folder: Path
+    rows: list[Row]
+
+
+def sources(judged: dict[str, Path]) -> Iterator[Source]:
+    """Each file of judgments; then, of several judges on the same, what they say as a panel.
+
+    Raises:
+        InputError: a row of a file is no judgment, or a panel's protocol is not there.
+    """
+    read = {path: judgments.read(path) for path in judged.values()}
+    files_of = {
+        path: Source(name, files.sha256(path), path.parent, read[path])
+        for name, path in judged.items()
+    }
+    yield from files_of.values()
+    for paths in _groups(read):
+        members = [files_of[path] for path in paths]
+        yield Source(
+            " + ".join(one.name for one in members),
+            " + ".join(one.sha256 for one in members),
+            members[0].folder,
+            combine({one.rows[0]["judge"]: one.rows for one in members}),
+        )
 
 
 def combine(by_judge: Mapping[str, list[Row]]) -> list[Row]:
@@ -30,7 +65,17 @@ def combine(by_judge: Mapping[str, list[Row]]) -> list[Row]:
     return [_together([table[key] for table in tables]) for key in tables[0]]
 
 
-_SHARED = ("suite", "suite_digest", "model", "revision", "baseline", "kind", "protocol_name")
+_SHARED = (
+    "suite",
+    "suite_digest",
+    "model",
+    "revision",
+    "baseline",
+    "kind",
+    "protocol_name",
+    "characters",
+    "baseline_characters",
+)
 
 
 def _together(rows: list[Row]) -> Row:
@@ -46,6 +91,7 @@ def _together(rows: list[Row]) -> Row:
         "protocol": " + ".join(row["protocol"] for row in rows),
         "tries": sum(row["tries"] for row in rows),
         "text": "\n\n".join(f"{row['judge']}:\n{row['text']}" for row in rows),
+        "texts": [row["text"] for row in rows],
         "logprobs": [],
         "usage": {name: sum(row["usage"][name] for row in rows) for name in first["usage"]},
         "usd": None if None in costs else sum(costs),
@@ -70,3 +116,23 @@ def _majority(verdicts: list[str]) -> str:
 
 def _sign(difference: float) -> str:
     return "tie" if difference == 0 else "model" if difference > 0 else "baseline"
+
+
+def _groups(judged: Mapping[Path, list[Row]]) -> list[list[Path]]:
+    """The files of several judges on the same answers under protocols that differ in nothing else.
+
+    Raises:
+        InputError: the protocol of one of them is not there.
+    """
+    alike: dict[Any, list[Path]] = defaultdict(list)
+    for path, rows in judged.items():
+        about = [[*judgments.key(row), *(row[name] for name in _SHARED)] for row in rows]
+        alike[path.parent, jsonl.digest(sorted(about))].append(path)
+    same: dict[Any, list[Path]] = defaultdict(list)
+    for key, paths in alike.items():
+        if len({judged[path][0]["judge"] for path in paths}) > 1:
+            for path in paths:
+                record = judgments.protocol(path)
+                others = {k: v for k, v in record.items() if k not in ("hash", "judge")}
+                same[*key, jsonl.digest(others)].append(path)
+    return [paths for paths in same.values() if len(paths) > 1]

@@ -18,7 +18,6 @@ Its hash, in every row and table, is that of all this, of the prompts' texts, th
 and the answers compared with.
 """
 
-import random
 import re
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -28,6 +27,7 @@ import yaml
 
 from benchmarks import templates, verdict
 from benchmarks.judgments import Kind, Order
+from benchmarks.published import is_switched
 from benchmarks.questions import Question
 from benchmarks.templates import Template
 from ultra import command, jsonl
@@ -132,12 +132,6 @@ class Protocol:
             "sampling": asdict(self.sampling),
         }
         return {"hash": _hash(data), **data}
-
-
-def is_switched(instruction: str) -> bool:
-    """Whether AlpacaEval shows the model's answer first (PairwiseAnnotator with seed 0)."""
-    draw = random.Random(f"is_switched_outputs{instruction}0")
-    return draw.choices([False, True], k=1)[0]
 
 
 def verify(record: dict[str, Any]) -> bool:

@@ -1,7 +1,7 @@
 """Questions as suites and files write them down, in one form."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,12 @@ def read(path: Path, columns: Mapping[str, str] = OWN) -> list[Question]:
             raise InputError(f"{path}: two questions have the same id, {question.id!r}")
         ids.add(question.id)
     return found
+
+
+def write(path: Path, asked: Iterable[Question]) -> None:
+    """Write questions down as :func:`read` takes them."""
+    kept = ({name: value for name, value in asdict(one).items() if value} for one in asked)
+    jsonl.write(path, kept)
 
 
 def _question(row: dict[str, Any], columns: Mapping[str, str], number: int, place: str) -> Question:

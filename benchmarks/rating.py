@@ -116,7 +116,7 @@ def battles(path: Path) -> list[tuple[tuple[str, str], float | None]]:
     rows = judgments.read(path) if form == "own" else []
     if rows and rows[0]["kind"] != "grade":
         models = str(rows[0]["model"]), str(rows[0]["baseline"])
-        return [(models, _sign(point, 0.5)) for point in own.points(rows).values()]
+        return [(models, won) for won in own.outcomes(rows).values()]
     raise InputError(f"{path}: its rows grade one model at a time, ratings need comparisons")
 
 

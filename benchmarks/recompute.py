@@ -3,7 +3,6 @@
 AlpacaEval's lines are made in ``preferences``.
 """
 
-import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -11,12 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from benchmarks import metrics, own, preferences, published, reread
+from benchmarks import metrics, own, preferences, published, reread, suites, upstream
 from benchmarks.metrics import Line, Scored
 from benchmarks.own import Row
 from benchmarks.preferences import Control
 from benchmarks.published import Game, Grade, Review
-from ultra.errors import InputError
 
 R = TypeVar("R")
 Q = TypeVar("Q", Review, Grade, Game)
@@ -35,21 +33,11 @@ _RANGES = {
 }
 """Ids of each category's questions, in FastChat's ``question.jsonl``."""
 
-_QUESTIONS = {
-    "evol_instruct": (
-        "evol_instruct/WizardLM_testset.jsonl",
-        "e216ec20538a7040b908f654f1f767305460f0a71f01b3db9f3989c8a78f8245",
-    ),
-    "ultra_eval": (
-        "ultra_eval/ultra_eval.json",
-        "6a2130a6dca31ceb501b4c497c94dc6e3a41df7fee6ae04fcfe199e631cc1906",
-    ),
-}
-"""Where the published questions say what they are about, and the file's sha256."""
-
 
 def categories(suite: str, folder: Path | None) -> dict[str, dict[str, str]]:
-    """What a suite's questions are about, by id; empty if that is not known.
+    """What a suite's questions are about, by id; empty if that is not known here.
+
+    ``folder`` takes the place of ULTRA_BENCHMARKS_DIR. Nothing is fetched.
 
     Raises:
         InputError: the suite's published file is another one.
@@ -60,21 +48,16 @@ def categories(suite: str, folder: Path | None) -> dict[str, dict[str, str]]:
             name, first, last = re.fullmatch(r"(.+) (\d+)-(\d+)", part).groups()  # type: ignore[union-attr]
             by_id.update(dict.fromkeys(map(str, range(int(first), int(last) + 1)), name))
         return {"category": by_id}
-    if suite not in _QUESTIONS or folder is None:
+    described = suites.known().get(suite, {})
+    if described.get("questions") not in upstream.sources():
         return {}
-    name, sha256 = _QUESTIONS[suite]
-    path = folder / name
-    if not path.is_file():
+    if upstream.local(described["questions"], folder) is None:
         return {}
-    if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
-        raise InputError(f"{path}: is not the published file (its sha256 is another); get it again")
-    rows = published.rows(path)
-    if suite == "ultra_eval":
-        return {"category": {str(n): row["class"].strip() for n, row in enumerate(rows, 1)}}
-    return {
-        "category": {str(row["idx"]): row["Skill"] for row in rows},
-        "difficulty": {str(row["idx"]): str(row["Difficulty"]) for row in rows},
-    }
+    asked = suites.load(suite, folder).questions
+    divided = {"category": {one.id: one.category for one in asked}}
+    if any(one.difficulty for one in asked):
+        divided["difficulty"] = {one.id: str(one.difficulty) for one in asked}
+    return divided
 
 
 def reviews(
@@ -157,7 +140,8 @@ def own_judgments(rows: list[Row], control: Control | None = None) -> Scored:
     line = {"model": first["model"], "baseline": first["baseline"], **scored.line}
     parts = {name: line.pop(name) for name in list(line) if name.startswith("by_")}
     line |= {name: first[name] for name in ("judge", "judge_model", "protocol_name", "protocol")}
-    texts = ((row["text"], *own.parsers(row)) for row in rows if row["tries"])
+    replies = ((text, row) for row in rows if row["tries"] for text in own.replies(row))
+    texts = ((text, *own.parsers(row)) for text, row in replies)
     line["read_differently"] = reread.read_differently(texts)
     return Scored({**line, **own.habits(rows), **parts}, scored.measure)
 

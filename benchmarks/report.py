@@ -35,10 +35,9 @@ class Settings:
 
     judgments: list[Path] = command.positional("files of judgments, a page for each")
     suite: str = ""
-    """The questions, if they are one's own: the .jsonl file; by default the suite that was
-    judged."""
+    """Name or .jsonl file of the questions; by default those that were judged."""
     baseline: Path | None = None
-    """Answers compared with, in any published form; by default those of the model or suite."""
+    """Answers compared with, in any published form; by default those that were."""
     benchmarks_dir: Path | None = None
     """Folder of the published benchmark files; by default ULTRA_BENCHMARKS_DIR."""
     out: Path | None = None
@@ -84,25 +83,23 @@ def place(path: Path) -> Path:
 def read(path: Path, settings: Settings) -> Case:
     """The judgments of a file, with their questions and both sides' answers."""
     rows = own.ordered(judgments.read(path))
-    suite = suites.load(settings.suite or rows[0]["suite"], settings.benchmarks_dir)
+    kept = results.asked(path.parent)
+    named = settings.suite or (str(kept) if kept.is_file() else rows[0]["suite"])
+    suite = suites.load(named, settings.benchmarks_dir)
     if suite.digest != rows[0]["suite_digest"]:
         raise InputError(f"{path}: was judged on other questions than those of {suite.name} here")
     answers = results.read_answers(path.parent / results.ANSWERS)
-    others = _others(path, rows[0]["baseline"], suite, settings)
+    others = _others(path, suite, settings) if rows[0]["baseline"] else {}
     scored = recompute.own_judgments(rows)
     return Case(rows, scored, suite.questions, answers, others, files.sha256(path))
 
 
-def _others(path: Path, name: str, suite: Suite, settings: Settings) -> Answers:
-    """The answers compared with: named, of a model judged here as well, or the suite's own."""
-    if not name:
-        return {}
-    place = settings.baseline
-    beside = results.folder(path.parent.parent.parent, suite.name, name) / results.ANSWERS
-    if place is None and beside.is_file():
-        place = beside
-    if place is None:
+def _others(path: Path, suite: Suite, settings: Settings) -> Answers:
+    """The answers compared with: named, kept when they were judged, or the suite's own."""
+    kept = results.compared(path.parent, judgments.protocol(path)["baseline_digest"])
+    if not settings.baseline and not kept.is_file():
         return suites.baseline_answers(suite, settings.benchmarks_dir)
+    place = settings.baseline or kept
     found = answer_forms.read(place, suite.questions, allow=("missing", "foreign"))
     return {row["id"]: row for row in found}
 

@@ -4,9 +4,10 @@ Apart from ``published``, for what was read once needs no parser, and importing 
 """
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 
-from benchmarks import verdict
+from benchmarks import reading, verdict
 from benchmarks.published import Annotation, Game, Grade, Review, Winner, is_switched
 from benchmarks.verdict import Parser, Unscored
 
@@ -72,30 +73,12 @@ def own(row: Row, parser: Parser) -> Row:
     """
     if not row["tries"] or (row["reason"] and row["reason"] not in _NOT_READ):
         return row
-    if row["kind"] == "pair_weighted":
-        chances = [{"token": token, "logprob": logprob} for token, logprob in row["logprobs"]]
-        found: Any = verdict.token_preference(chances)
-    else:
-        found = parser(row["text"])
-    blank: Row = {"verdict": "unscored", "reason": "", "scores": [], "preference": None}
     model_first = row["order"] == "model_first"
-    if isinstance(found, Unscored):
-        return {**row, **blank, "reason": found.reason}
-    if isinstance(found, str):
-        won = (found == "A") == model_first
-        side = "tie" if found == "C" else "model" if won else "baseline"
-        return {**row, **blank, "verdict": side}
-    if isinstance(found, tuple):
-        model, baseline = found if model_first else found[::-1]
-        return {**row, **blank, "verdict": _sign(model - baseline), "scores": [model, baseline]}
-    if row["kind"] == "grade":
-        return {**row, **blank, "verdict": "graded", "scores": [found]}
-    preference = 2 - found if model_first else 1 + found
-    return {**row, **blank, "verdict": _sign(preference - 1.5), "preference": preference}
-
-
-def _sign(difference: float) -> str:
-    return "tie" if difference == 0 else "model" if difference > 0 else "baseline"
+    if row["kind"] == "pair_weighted":
+        found = reading.chances(row["logprobs"], model_first)
+    else:
+        found = reading.words(row["text"], parser, model_first)
+    return {**row, **asdict(found), "logprobs": row["logprobs"]}
 
 
 def read_differently(texts: Iterable[tuple[str, str, str]]) -> int:

@@ -3,7 +3,8 @@
 A row of ``answers.jsonl`` has ``id``, ``question`` (the digest of what was asked), ``model``,
 ``revision`` (the model's identity), ``turns``, ``finish_reasons`` (``length``: cut at the limit),
 ``sampling``, ``system``, ``usage`` and ``usd``. Of a question without an answer ``turns`` is empty
-and ``error`` says why.
+and ``error`` says why. Beside it stand the record of a checkpoint's training, the judgments, their
+protocols, and of what was judged that which only a file of one's own says; pages show it.
 """
 
 from pathlib import Path
@@ -14,6 +15,8 @@ from ultra import jsonl
 from ultra.errors import InputError
 
 ANSWERS = "answers.jsonl"
+TRAINING = "training.json"
+"""How a checkpoint of ours was trained, as it has it: rows tell the data's name and digest."""
 
 
 def folder(out: Path, suite: str, model: str) -> Path:
@@ -26,9 +29,14 @@ def run(results: Path, job: str, model: str) -> Path:
     return results / "run" / f"{job}-{_file_name(model)}"
 
 
-def journal(results: Path, job: str, model: str) -> Path:
-    """The journal in the run folder."""
-    return run(results, job, model) / "journal.jsonl"
+def asked(results: Path) -> Path:
+    """The questions, where they are one's own."""
+    return results / "questions.jsonl"
+
+
+def compared(results: Path, digest: str) -> Path:
+    """Answers compared with that are one's own, by the digest that the protocol has of them."""
+    return results / f"baseline-{digest}.jsonl"
 
 
 def read_answers(path: Path) -> dict[str, dict[str, Any]]:

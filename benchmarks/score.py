@@ -4,7 +4,6 @@
 are in ``metrics``, ``length_control`` and ``intervals``.
 """
 
-import os
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -35,6 +34,8 @@ SUITES: dict[str, set[Form]] = {
     "starter": REVIEWS,
 }
 """Which forms of judgments a suite's numbers are made of."""
+_DIFFICULTY = "alpaca_eval/instruction_difficulty.csv"
+"""The file without which the cache has nothing for length control."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ def _published(
         return
     from benchmarks import recompute  # whose parsers preferences do without
 
-    categories = recompute.categories(settings.suite, _folder(settings))
+    categories = recompute.categories(settings.suite, settings.benchmarks_dir)
     if form in ("reviews", "openchat"):
         read = published.reviews if form == "reviews" else published.openchat
         names = published.names(path)
@@ -203,22 +204,22 @@ def _control(settings: Settings) -> Control | None:
     """What length control needs; None if the suite has none or nobody said where it is."""
     if not settings.suite.startswith("alpaca_eval") or settings.lc_data == "none":
         return None
-    folder = _folder(settings)
-    if folder is None:
-        missing = "set ULTRA_BENCHMARKS_DIR or --benchmarks-dir to a folder of published files"
-        if settings.lc_C is not None:
-            raise SettingError(f"no data for length control: {missing}")
-        print(f"without length control: {missing}", file=sys.stderr)
-        return None
-    from benchmarks import length_control  # importing numpy takes as long as all else here
+    from benchmarks import upstream
 
-    reference = length_control.load(folder, settings.lc_data)
-    return Control(reference, settings.lc_C, settings.bootstrap)
+    folder = settings.benchmarks_dir
+    wanted = settings.lc_C is not None or settings.lc_data == "published" or folder is not None
+    if wanted or upstream.published_folder() or upstream.local(_DIFFICULTY):
+        from benchmarks import length_control  # importing numpy takes as long as all else here
 
-
-def _folder(settings: Settings) -> Path | None:
-    named = os.environ.get("ULTRA_BENCHMARKS_DIR", "")
-    return settings.benchmarks_dir or (Path(named) if named else None)
+        if wanted or length_control.source(folder, settings.lc_data):
+            reference = length_control.load(folder, settings.lc_data)
+            return Control(reference, settings.lc_C, settings.bootstrap)
+    print(
+        "without length control, whose published files are not here: "
+        "python -m benchmarks.suites --fetch alpaca_eval_2, or set ULTRA_BENCHMARKS_DIR",
+        file=sys.stderr,
+    )
+    return None
 
 
 if __name__ == "__main__":

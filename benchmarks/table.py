@@ -12,18 +12,17 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import yaml
 
-from benchmarks import judgments, recompute
+from benchmarks import panel, recompute, results
 from benchmarks.metrics import Line, Measure
+from benchmarks.panel import Source
 from benchmarks.preferences import Control
-from ultra import files, release
+from ultra import release
 from ultra.errors import InputError
 
 if TYPE_CHECKING:  # with numpy, most of a second that --help does not need
     import pandas as pd
 
 HERE = Path(__file__).parent
-TRAINING = "training.json"
-"""Beside the answers of a checkpoint: how it was trained, as the checkpoint has it."""
 
 COLUMNS = {
     "suite": "which questions",
@@ -64,7 +63,7 @@ COLUMNS = {
     "dataset": "what it was trained on, for a checkpoint of ours",
     "dataset_revision": "digest of those rows, or their revision on the Hub",
     "contamination": "questions of the suite found in that dataset",
-    "judgments": "file of the judgments, below the folder",
+    "judgments": "file of the judgments, below the folder; of a panel several",
     "sha256": "of that file",
     "source": "where a published figure stands",
 }
@@ -131,10 +130,10 @@ class Table:
             for names, rows in own.groupby(KEY[:4], sort=False)
         ]
 
-    def published(self, suite: str, metric: str) -> "pd.DataFrame":
-        """Figures that others published of this suite and in this unit."""
+    def published(self, suite: str, protocol_name: str) -> "pd.DataFrame":
+        """Figures that others published of this suite, judged as this protocol does."""
         frame = self.frame[self.frame["published"] != ""]
-        return frame[(frame["suite"] == suite) & (frame["metric"] == metric)]
+        return frame[(frame["suite"] == suite) & (frame["protocol_name"] == protocol_name)]
 
 
 def find(folders: list[Path]) -> dict[str, Path]:
@@ -160,8 +159,8 @@ def build(inputs: Inputs) -> Table:
         InputError: a row of a file is no judgment.
     """
     rows, measures = [], []
-    for name, path in inputs.judged.items():
-        row, measure = _row(name, path, inputs)
+    for source in panel.sources(inputs.judged):
+        row, measure = _row(source, inputs)
         rows.append(row)
         measures.append(measure)
     order = sorted(range(len(rows)), key=lambda at: _place(rows[at]))
@@ -193,11 +192,11 @@ def _place(row: Line) -> tuple[Any, ...]:
     )
 
 
-def _row(name: str, path: Path, inputs: Inputs) -> tuple[Line, Measure]:
+def _row(source: Source, inputs: Inputs) -> tuple[Line, Measure]:
     """One model's row, from its judgments."""
     from benchmarks import intervals
 
-    found = judgments.read(path)
+    found = source.rows
     first = found[0]
     control = inputs.control if first["suite"].startswith("alpaca_eval") else None
     line, measure = recompute.own_judgments(found, control)
@@ -217,9 +216,9 @@ def _row(name: str, path: Path, inputs: Inputs) -> tuple[Line, Measure]:
         "model_revision": first["revision"],
         "published": "",
         "source": "",
-        "judgments": name,
-        "sha256": files.sha256(path),
-        **_training(path.parent / TRAINING, first["suite"], inputs.releases),
+        "judgments": source.name,
+        "sha256": source.sha256,
+        **_training(source.folder / results.TRAINING, first["suite"], inputs.releases),
     }
     return {column: _rounded(value) for column, value in row.items()}, measure
 

@@ -5,9 +5,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from ultra import jsonl
 from ultra.chat import Completion, Sampling, Usage
 from ultra.schema import Message
 
+RECORD = {"name": "pairwise", "parser": "last_line_choice", "baseline_digest": "b" * 32}
+"""What judgments need to know of their protocol, whose hash is ``PROTOCOL``."""
+PROTOCOL = jsonl.digest(RECORD)[:12]
 Reply = Callable[[list[Message]], str | Completion]
 
 
@@ -47,7 +51,7 @@ def judgment(**changes: Any) -> dict[str, Any]:
         "judge": "judge",
         "judge_model": "judge-0613",
         "kind": "pair_choice",
-        "protocol": "0123456789ab",
+        "protocol": PROTOCOL,
         "protocol_name": "pairwise",
         "order": "model_first",
         "sample": 0,
@@ -70,6 +74,14 @@ def judgment(**changes: Any) -> dict[str, Any]:
 def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def write_judgments(folder: Path, rows: Iterable[dict[str, Any]]) -> Path:
+    """Judgments with their protocol beside them."""
+    path = write_rows(folder / f"judged-by-judge-{PROTOCOL}.jsonl", rows)
+    place = path.with_name(f"protocol-{PROTOCOL}.json")
+    place.write_text(json.dumps({"hash": PROTOCOL, **RECORD}), encoding="utf-8")
     return path
 
 

@@ -149,6 +149,19 @@ def test_two_checkpoints_of_one_folder_name_are_two_models(tmp_path: Path) -> No
     assert folders[0] != folders[1]
 
 
+def test_the_record_of_a_checkpoints_training_is_carried_along(
+    use: Use, suite: Path, tmp_path: Path
+) -> None:
+    use(FakeChat("tiny@01234567", parrot))
+    record = tmp_path / "tiny" / results.TRAINING
+    record.parent.mkdir()
+    record.write_bytes(b'{"dataset": {"name": "sharegpt 1.1.0", "digest": "d1"}}')
+    path = answer(Settings(model=str(record.parent), suite=str(suite), out=tmp_path / "out"))
+    assert (path.parent / results.TRAINING).read_bytes() == record.read_bytes()
+    path = answer(Settings(model="other", suite=str(suite), out=tmp_path / "other"))
+    assert not (path.parent / results.TRAINING).exists()
+
+
 @pytest.mark.parametrize("concurrency", [0, -1])
 def test_a_concurrency_below_one_is_refused(concurrency: int) -> None:
     with pytest.raises(SettingError, match=f"concurrency: {concurrency}"):

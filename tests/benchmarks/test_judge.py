@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from benchmarks import judge as judging
-from benchmarks import judgments, protocol, results, suites, templates
+from benchmarks import judgments, protocol, report, results, suites, templates
 from benchmarks.judge import Settings
 from tests.benchmarks import hostile
 from tests.benchmarks.fakes import FakeChat, Reply, files_below, judgment, read_rows, write_rows
@@ -310,10 +310,13 @@ def test_a_refusing_judge_stops_the_run_and_leaves_the_old_judgments(
     with pytest.raises(ModelError, match="bad key"):
         judge(chosen)
     assert path.read_bytes() == old
+    record = judgments.protocol(path)
     assert files_below(path.parent) == [
         "answers.jsonl",
+        results.compared(Path(), record["baseline_digest"]).name,
         path.name,
         judgments.protocol_path(path).name,
+        "questions.jsonl",
         "run/judgments-fake/journal.jsonl",
         "run/judgments-fake/runs.jsonl",
     ]
@@ -355,8 +358,32 @@ def test_no_name_of_a_judge_leaves_the_results_folder(
     assert path.resolve() == path
     made = set(files_below(tmp_path)) - set(before)
     place = folder(settings).relative_to(tmp_path).as_posix()
-    assert len(made) == 4
+    assert len(made) == 6
     assert all(file.startswith(f"{place}/") for file in made)
+
+
+def test_questions_and_answers_compared_with_are_kept_for_pages(
+    use: Use, settings: Settings
+) -> None:
+    use(FakeChat("fake", says("[[C]]")))
+    path = judge(settings)
+    Path(settings.suite).unlink()
+    Path(settings.baseline).unlink()
+    page = report.render(report.read(path, report.Settings([path])))
+    assert "And for green tea?" in page
+    assert "base on q2" in page
+
+
+def test_several_judges_share_one_budget(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judges = {name: FakeChat(name, says("[[C]]")) for name in ("one", "two")}
+    monkeypatch.setattr("ultra.models.open_model", lambda name, base_url="": judges[name])
+    with pytest.raises(BudgetError):
+        judging.judge(replace(settings, judge=["one", "two"], budget_calls=8, concurrency=1))
+    assert [len(fake.requests) for fake in judges.values()] == [6, 2]
+    judging.judge(replace(settings, judge=["one", "two"], budget_calls=12))
+    assert [len(fake.requests) for fake in judges.values()] == [6, 6]
 
 
 def test_without_answers_it_says_what_to_do_first(use: Use, settings: Settings) -> None:

@@ -9,9 +9,10 @@ import orjson
 import pandas as pd
 import pytest
 
-from benchmarks import protocol, table
+from benchmarks import judgments, protocol, results, table
 from benchmarks.leaderboard import Settings, leaderboard
-from tests.benchmarks.fakes import judgment, read_rows, write_rows
+from tests.benchmarks.fakes import PROTOCOL, judgment, read_rows, write_judgments, write_rows
+from ultra import jsonl
 from ultra.errors import InputError
 
 WIN, TIE, LOSS, HALF = ("model", "model"), ("tie", "tie"), ("baseline",) * 2, ("model", "baseline")
@@ -43,9 +44,9 @@ def judged(out: Path, model: str, *verdicts: tuple[str, ...], **more: Any) -> Pa
                 )
             )
     folder = out / more.get("suite", "small") / model.replace("/", "%2F")[:40]
-    return write_rows(
-        folder / f"judged-by-judge-{more.get('protocol', '0123456789ab')}.jsonl", rows
-    )
+    if "protocol" in more:
+        return write_rows(folder / f"judged-by-judge-{more['protocol']}.jsonl", rows)
+    return write_judgments(folder, rows)
 
 
 def row(out: Path, *verdicts: tuple[str, ...], **more: Any) -> dict[str, Any]:
@@ -74,7 +75,7 @@ def test_a_row_says_all_about_one_model(tmp_path: Path) -> None:
         **{"n": 3, "unscored": 1, "wins": 1, "ties": 1, "losses": 1},
         **{"flip_rate": 33.3333, "characters": 10.0, "usd": 4.0, "one_order": 0},
         **{"prompt_tokens": 80, "completion_tokens": 16, "baseline": "base"},
-        **{"protocol": "0123456789ab", "model_revision": "r1", "judge_model": "judge-0613"},
+        **{"protocol": PROTOCOL, "model_revision": "r1", "judge_model": "judge-0613"},
     }
     assert {name: found[name] for name in expected} == expected
     assert 0 <= found["lower"] < 50 < found["upper"] <= 100
@@ -248,7 +249,7 @@ def test_published_figures_are_those_of_the_golden_judgments(golden: Path) -> No
 def test_training_data_stands_beside_a_checkpoint_of_ours(tmp_path: Path) -> None:
     path = judged(tmp_path, "tiny@0123", WIN, suite="starter")
     record = {"dataset": {"name": "sharegpt-1.1.0", "digest": "d1", "demo": False}}
-    (path.parent / table.TRAINING).write_text(json.dumps(record))
+    (path.parent / results.TRAINING).write_text(json.dumps(record))
     counted = {"starter": {"questions": 27, "found": {"8": 3, "13": 1}}}
     manifest = {"files": [], "data_digest": "d1", "contamination": {"by_suite": counted}}
     (tmp_path / "releases" / "one").mkdir(parents=True)
@@ -257,9 +258,31 @@ def test_training_data_stands_beside_a_checkpoint_of_ours(tmp_path: Path) -> Non
     (found,) = rows_in(tmp_path)
     assert (found["dataset"], found["dataset_revision"]) == ("sharegpt-1.1.0", "d1")
     assert found["contamination"] == "of 27 questions 3 by 8 words, 1 by 13"
-    (path.parent / table.TRAINING).write_text("{}")
+    (path.parent / results.TRAINING).write_text("{}")
     with pytest.raises(InputError, match=r"training\.json: is no record of a training"):
         leaderboard(Settings([tmp_path], tmp_path))
+
+
+def test_several_judges_have_a_row_together(tmp_path: Path) -> None:
+    files = []
+    for name, won in (("one", WIN), ("two", WIN), ("three", LOSS)):
+        record = protocol.load("pairwise").record(
+            name, {"suite": "small", "suite_digest": "d"}, "b"
+        )
+        files.append(judged(tmp_path, "mine", won, LOSS, judge=name, protocol=record["hash"]))
+        judgments.protocol_path(files[-1]).write_bytes(orjson.dumps(record))
+    frame = leaderboard(Settings([tmp_path], tmp_path))
+    scores = dict(zip(frame["judge"], frame["score"], strict=True))
+    assert {"one", "two", "three"} < scores.keys()
+    (together,) = (judge for judge in scores if " + " in judge)
+    assert sorted(together.split(" + ")) == ["one", "three", "two"]
+    assert scores[together] == scores["one"] == 50.0
+    leaderboard(Settings([tmp_path], tmp_path, verify=True))
+    record = orjson.loads(judgments.protocol_path(files[0]).read_bytes())
+    judgments.protocol_path(files[0]).write_bytes(
+        orjson.dumps({**record, "parser": "first_choice"})
+    )
+    assert len(leaderboard(Settings([tmp_path], tmp_path))) == 4
 
 
 # Verifying
@@ -310,6 +333,18 @@ def test_a_changed_verdict_is_named_by_the_table_or_by_the_words(made: Path) -> 
         leaderboard(Settings([made], made, verify=True))
 
 
+def test_a_reply_out_of_range_is_verified_as_it_was_judged(tmp_path: Path) -> None:
+    record = protocol.load("pairwise").record("judge", {"suite": "small"}, "b")
+    record |= {"parser": "first_line_scores"}
+    digest = jsonl.digest({name: of for name, of in record.items() if name != "hash"})[:12]
+    more = {"kind": "pair_scores", "protocol_name": "vicuna", "text": "12 9\n", "id": "q1"}
+    rows = [judgment(**more, protocol=digest, verdict="unscored", reason="out_of_range")]
+    path = write_rows(tmp_path / "small" / "mine" / f"judged-by-judge-{digest}.jsonl", rows)
+    judgments.protocol_path(path).write_bytes(orjson.dumps({**record, "hash": digest}))
+    leaderboard(Settings([tmp_path], tmp_path))
+    leaderboard(Settings([tmp_path], tmp_path, verify=True))
+
+
 def test_rows_too_many_and_too_few_are_named(made: Path) -> None:
     shutil.move(made / "small" / "one", made.parent / f"{made.name}-one")
     with pytest.raises(InputError, match=r"/ one / .*: no judgments are there"):
@@ -338,6 +373,9 @@ def test_a_changed_protocol_is_named(made: Path) -> None:
     leaderboard(Settings([made], made, verify=True))
     place.write_bytes(orjson.dumps({**record, "samples": 9}))
     with pytest.raises(InputError, match=r"protocol-.*\.json: was changed"):
+        leaderboard(Settings([made], made, verify=True))
+    place.unlink()
+    with pytest.raises(InputError, match=r"protocol-.*\.json: is not there"):
         leaderboard(Settings([made], made, verify=True))
 
 

@@ -198,5 +198,5 @@ def test_equivalents_can_be_refused_and_are_held_to_their_digest(
 
 
 def test_a_folder_without_the_files_is_one_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match="length control needs instruction_difficulty"):
+    with pytest.raises(SettingError, match="length control needs alpaca_eval/alpaca_eval"):
         length_control.load(tmp_path)

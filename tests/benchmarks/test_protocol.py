@@ -1,6 +1,5 @@
 """A protocol is a file: all in it decides its hash, and published prompts are sent as published."""
 
-import csv
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,8 @@ import yaml
 
 from benchmarks import cases, protocol, templates
 from benchmarks.cases import Case
-from benchmarks.protocol import Protocol, is_switched
+from benchmarks.protocol import Protocol
+from benchmarks.published import is_switched
 from benchmarks.questions import Question
 from benchmarks.templates import Template
 from ultra.errors import InputError, SettingError
@@ -157,14 +157,6 @@ def test_slots_are_filled_in_one_pass_and_doubled_braces_are_single_ones() -> No
 
 
 # Orders.
-
-
-def test_the_seeded_switch_is_that_of_alpaca_eval(benchmark_files: Path) -> None:
-    rows = json.loads((benchmark_files / "alpaca_eval/alpaca_eval_gpt4_baseline.json").read_text())
-    with (benchmark_files / "alpaca_eval/switch_seed0.csv").open() as file:
-        published = [row["is_switched"] == "1" for row in csv.DictReader(file)]
-    assert [is_switched(row["instruction"]) for row in rows] == published
-    assert len(published) == 805
 
 
 def orders(chosen: Protocol, ids: list[str]) -> list[str]:

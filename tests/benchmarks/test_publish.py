@@ -13,7 +13,7 @@ from huggingface_hub import HfApi, ModelCard
 
 from benchmarks import publish
 from benchmarks.publish import Card, Release
-from tests.benchmarks.fakes import judgment, read_rows, write_rows
+from tests.benchmarks.fakes import PROTOCOL, judgment, read_rows, write_judgments, write_rows
 from tests.conftest import ROOT
 from tests.servers.hub import Hub
 from ultra import hub, hub_repository, jsonl, release
@@ -32,7 +32,7 @@ def _no_folder(monkeypatch: pytest.MonkeyPatch) -> None:
 def results(tmp_path: Path) -> Path:
     rows = [judgment(id=f"q{n}", usd=0.25) for n in range(3)]
     rows += [judgment(id="q3", verdict="unscored", reason="no_verdict", text="Hm {splits} \ud7ff")]
-    write_rows(tmp_path / "results/s/mine/judged-by-judge-0123456789ab.jsonl", rows)
+    write_judgments(tmp_path / "results/s/mine", rows)
     scored = {"kind": "pair_scores", "protocol_name": "vicuna", "scores": [8.0, 9.5]}
     row = judgment(**scored, verdict="baseline", model="{load}|x", protocol="b" * 12)
     write_rows(tmp_path / "results/s/other/judged-by-judge-bbbbbbbbbbbb.jsonl", [row])
@@ -54,7 +54,7 @@ def test_a_release_holds_every_judgment_and_the_table(results: Path, tmp_path: P
     rows = list(jsonl.read(path / "data/all/train-00000-of-00001.jsonl"))
     assert len(rows) == 5
     first, unread = rows[0], rows[3]
-    assert first["id"] == "s/mine/judged-by-judge-0123456789ab.jsonl/q0/0/model_first/0"
+    assert first["id"] == f"s/mine/judged-by-judge-{PROTOCOL}.jsonl/q0/0/model_first/0"
     assert first["messages"] == [{"role": "assistant", "content": "reasons\n[[A]]"}]
     assert (first["verdict"], first["usd"], first["preference"]) == ("model", 0.25, -1.0)
     assert (unread["verdict"], unread["reason"], unread["usd"]) == ("unscored", "no_verdict", -1.0)
@@ -74,7 +74,7 @@ def test_the_same_judgments_give_the_same_release(results: Path, tmp_path: Path)
         if file.is_file():
             assert (again / file.relative_to(path)).read_bytes() == file.read_bytes()
     assert make(results, tmp_path / "one") == path  # is there already
-    (judged,) = results.rglob("judged-by-judge-01*.jsonl")
+    (judged,) = results.rglob(f"judged-by-judge-{PROTOCOL}.jsonl")
     write_rows(judged, read_rows(judged)[:2])
     with pytest.raises(OutputError, match="already complete, with other configuration"):
         make(results, tmp_path / "one")
@@ -135,7 +135,7 @@ def test_figures_are_written_beside_what_the_page_has(
         "small@0123abcd",
     )
     assert found.metric_name == "win rate against base, judged by judge"
-    assert found.metric_args == {"judge": "judge", "protocol": "0123456789ab"}
+    assert found.metric_args == {"judge": "judge", "protocol": PROTOCOL}
     assert found.source_url == "https://example.org/judgments"
     write(results, server, source="https://example.org/judgments")
     assert "has these figures already" in capsys.readouterr().err
@@ -146,7 +146,7 @@ def test_a_new_figure_takes_the_place_of_the_old_one_only(
     results: Path, tmp_path: Path, server: Hub, page: HfApi
 ) -> None:
     write(results, server)
-    (judged,) = results.rglob("judged-by-judge-01*.jsonl")
+    (judged,) = results.rglob(f"judged-by-judge-{PROTOCOL}.jsonl")
     rows = read_rows(judged)
     write_rows(judged, [{**rows[0], "verdict": "tie", "text": "[[C]]"}, *rows[1:]])
     write_rows(
@@ -158,7 +158,7 @@ def test_a_new_figure_takes_the_place_of_the_old_one_only(
         one.metric_args["protocol"]: one.metric_value
         for one in card_of(page, tmp_path).data.eval_results
     }
-    assert values == {"0123456789ab": 83.3333, "c" * 12: 100.0}
+    assert values == {PROTOCOL: 83.3333, "c" * 12: 100.0}
 
 
 def test_a_dry_run_tells_and_changes_nothing(
@@ -181,7 +181,7 @@ def test_what_cannot_be_written_is_one_clear_error(
     with pytest.raises(SettingError, match="model, repo: name whose"):
         publish.write_card(Card([results], "mine"))
     demo = [judgment(model="demo")]
-    write_rows(results / "s/demo/judged-by-judge-0123456789ab.jsonl", demo)
+    write_judgments(results / "s/demo", demo)
     with pytest.raises(InputError, match="demo model had a hand"):
         publish.write_card(Card([results], "demo", REPO))
     monkeypatch.delenv("HF_TOKEN")

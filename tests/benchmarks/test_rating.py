@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from benchmarks import rating
+from benchmarks import rating, recompute
 from benchmarks.rating import Battle, battles, online_elo, ratings
 from tests.benchmarks.fakes import judgment, write_rows
 from ultra.errors import InputError, SettingError
@@ -182,3 +182,24 @@ def test_golden_judgments(golden: Path) -> None:
     # A chain has a closed form: vicuna 14 + 22 / 2 of 80 against gpt35, 76 + 1 / 2 against alpaca.
     gaps = [one.rating - two.rating for one, two in pairwise(found)]
     assert gaps == pytest.approx([400 * log10(55 / 25), 400 * log10(76.5 / 3.5)])
+
+
+@pytest.mark.parametrize("name", ["vicuna_ec_bpc", "mt_bench_pair"])
+def test_wins_ties_and_losses_are_those_of_the_table(tmp_path: Path, name: str) -> None:
+    if name == "mt_bench_pair":  # a win and a tie are a tie
+        about: dict[str, Any] = {"suite": "mt_bench", "turn": 1}
+        calls: list[tuple[str, str, list[float]]] = []
+        calls += [("model_first", "model", []), ("baseline_first", "tie", [])]
+    else:  # 9 to 1 and twice 5 to 6: one call won, two lost, and the mean is a win
+        about = {"kind": "pair_scores", "protocol_name": name}
+        calls = [("model_first", "model", [9.0, 1.0]), ("model_first", "baseline", [5.0, 6.0])]
+        calls.append(("baseline_first", "baseline", [5.0, 6.0]))
+    rows = [
+        judgment(**about, order=order, verdict=verdict, scores=scores, sample=sample)
+        for sample, (order, verdict, scores) in enumerate(calls)
+    ]
+    path = write_rows(tmp_path / "judged.jsonl", rows)
+    line = recompute.own_judgments(rows).line
+    (pair,) = battles(path)
+    assert pair == (("mine", "base"), 0.5 if name == "mt_bench_pair" else 1.0)
+    assert recompute.record(line) == ((0, 1, 0) if name == "mt_bench_pair" else (1, 0, 0))

@@ -3,6 +3,7 @@
 import csv
 import json
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from ultra.errors import InputError, SettingError
 
 
 @pytest.fixture(autouse=True)
-def _no_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("ULTRA_BENCHMARKS_DIR", raising=False)
+    monkeypatch.setenv("ULTRA_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture
@@ -133,7 +135,7 @@ def test_each_model_of_a_file_has_its_line(
     printed = capsys.readouterr()
     lines = [json.loads(line) for line in printed.out.splitlines()]
     assert [(line["model"], line["win_rate"]) for line in lines] == [("a", 0), ("new", 50)] * 2
-    assert "without length control: set ULTRA_BENCHMARKS_DIR" in printed.err
+    assert "without length control, whose published files are not here" in printed.err
 
 
 def test_a_bootstrap_stands_beside_the_published_error(golden: Path, published_files: Path) -> None:
@@ -144,10 +146,18 @@ def test_a_bootstrap_stands_beside_the_published_error(golden: Path, published_f
 
 def test_length_control_that_was_asked_for_needs_its_files(tmp_path: Path) -> None:
     path = write_rows(tmp_path / "a.jsonl", [annotation(1, 2)])
-    with pytest.raises(SettingError, match="no data for length control: set ULTRA_BENCHMARKS_DIR"):
+    with pytest.raises(SettingError, match=r"not all there .*--fetch alpaca_eval_2"):
         score(Settings("alpaca_eval", [path], lc_C=1.0))
-    with pytest.raises(SettingError, match="which are not there"):
-        score(Settings("alpaca_eval", [path], benchmarks_dir=tmp_path, lc_C=1.0))
+    with pytest.raises(SettingError, match=r"not all there .*or set ULTRA_BENCHMARKS_DIR"):
+        score(Settings("alpaca_eval", [path], benchmarks_dir=tmp_path))
+
+
+def test_length_control_finds_what_was_fetched_into_the_cache(golden: Path, tmp_path: Path) -> None:
+    _, path = golden_cases(golden)[0]
+    files = golden.parent / "benchmarks" / "alpaca_eval"
+    shutil.copytree(files, tmp_path / "cache" / "benchmarks" / "alpaca_eval")
+    (line,) = score(Settings("alpaca_eval", [path], lc_C=1.0))
+    assert line["lc_win_rate"] is not None
 
 
 def test_mt_bench_grades(tmp_path: Path) -> None:
@@ -202,10 +212,13 @@ def test_categories_are_those_of_the_published_questions(published_files: Path) 
         rows = jsonl.read(published_files / name / "question.jsonl")
         published = {str(row["question_id"]): row["category"] for row in rows}
         assert recompute.categories(suite, None) == {"category": published}
-    evol = recompute.categories("evol_instruct", published_files)
+    evol = recompute.categories("evol_instruct", None)
     assert len(set(evol["category"].values())) == 29
     assert len(evol["difficulty"]) == 218
     assert len(recompute.categories("ultra_eval", published_files)["category"]) == 385
+
+
+def test_without_the_published_questions_there_are_no_categories() -> None:
     assert recompute.categories("evol_instruct", None) == {}
 
 

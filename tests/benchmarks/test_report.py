@@ -11,29 +11,32 @@ from typing import Any
 import orjson
 import pytest
 
-from benchmarks import leaderboard, report, suites
+from benchmarks import judgments, leaderboard, questions, report, results, suites
 from benchmarks.report import Settings
-from tests.benchmarks.fakes import judgment, write_rows
+from tests.benchmarks.fakes import PROTOCOL, RECORD, judgment, write_judgments, write_rows
 from tests.benchmarks.hostile import ANSWERS
 from tests.servers.loopback import LoopbackServer
 from ultra import jsonl
 from ultra.errors import InputError
 
 ORDERS = ("model_first", "baseline_first")
-NAME = "judged-by-judge-0123456789ab.jsonl"
 
 
 def judged(out: Path, suite: Path, rows: list[dict[str, Any]], turns: list[str]) -> Path:
-    """Judgments and answers of ``mine``, beside answers of ``base``."""
+    """Judgments and answers of ``mine``, and the answers of ``base`` as they were kept."""
     known = suites.load(str(suite))
-    for model in ("mine", "base"):
+    folder = out / known.name / "mine"
+    for model, place in (
+        ("mine", folder / results.ANSWERS),
+        ("base", results.compared(folder, RECORD["baseline_digest"])),
+    ):
         answers = [
             {"id": question.id, "model": model, "turns": [f"{model}: {turn}" for turn in turns]}
             for question in known.questions
         ]
-        write_rows(out / known.name / model / "answers.jsonl", answers)
+        write_rows(place, answers)
     rows = [{**row, "suite": known.name, "suite_digest": known.digest} for row in rows]
-    return write_rows(out / known.name / "mine" / NAME, rows)
+    return write_judgments(folder, rows)
 
 
 def mark(order: str, verdict: str) -> str:
@@ -69,7 +72,7 @@ def data_in(page: Path) -> Any:
 
 def test_every_question_is_there_with_both_answers_and_all_replies(path: Path, suite: Path) -> None:
     (page,) = report.report(Settings([path], suite=str(suite)))
-    assert page.name == "report-judge-0123456789ab.html"
+    assert page.name == f"report-judge-{PROTOCOL}.html"
     data = data_in(page)
     assert [one["id"] for one in data["questions"]] == ["q1", "q2", "q3"]
     first, second, third = data["questions"]
@@ -88,6 +91,18 @@ def test_every_question_is_there_with_both_answers_and_all_replies(path: Path, s
     text = page.read_text(encoding="utf-8")
     assert text.count('class="bar"') == 2
     assert "<b>75.0</b>" in text
+
+
+def test_a_page_needs_nothing_that_was_elsewhere_when_it_was_judged(
+    path: Path, suite: Path
+) -> None:
+    questions.write(results.asked(path.parent), suites.load(str(suite)).questions)
+    suite.unlink()
+    (page,) = report.report(Settings([path]))
+    assert data_in(page)["questions"][0]["asked"] == ["How hot?"]
+    judgments.protocol_path(path).unlink()
+    with pytest.raises(InputError, match=r"protocol-.*\.json: is not there"):
+        report.report(Settings([path]))
 
 
 def test_grades_and_scores_are_shown_as_the_figure_counts_them(tmp_path: Path, suite: Path) -> None:
@@ -152,7 +167,7 @@ def test_a_table_links_the_pages_of_its_rows(path: Path, suite: Path) -> None:
     leaderboard.leaderboard(leaderboard.Settings([out], out))
     text = (out / "leaderboard.html").read_text(encoding="utf-8")
     (link,) = re.findall(r'<a href="([^"]+)">mine</a>', text)
-    assert link.endswith("/mine/report-judge-0123456789ab.html")
+    assert link.endswith(f"/mine/report-judge-{PROTOCOL}.html")
     leaderboard.leaderboard(leaderboard.Settings([out], out, verify=True))
 
 
@@ -241,7 +256,7 @@ def test_hostile_names_do_nothing_in_a_table(
         "</td></table><script>document.title='owned'</script>",
     ]
     for at, name in enumerate(names):
-        write_rows(tmp_path / str(at) / NAME, [judgment(model=name, judge=name, baseline=name)])
+        write_judgments(tmp_path / str(at), [judgment(model=name, judge=name, baseline=name)])
     leaderboard.leaderboard(leaderboard.Settings([tmp_path], tmp_path))
     document = opened(tmp_path / "leaderboard.html")
     assert "<title>Leaderboard</title>" in document
