@@ -59,6 +59,11 @@ _VERDICTS: dict[str, set[str]] = {
 _SCORES = {"pair_scores": 2, "pair_choice": 0, "pair_weighted": 0, "grade": 1}
 
 
+def by_difference(difference: float) -> Verdict:
+    """Who is the better by the model's figure less the baseline's."""
+    return "tie" if difference == 0 else "model" if difference > 0 else "baseline"
+
+
 def path(results: Path, judge: str, protocol: str) -> Path:
     """The judgments of one judge under one protocol, by its hash, on one model's answers."""
     return results / f"judged-by-{quote(judge, safe=' @')}-{protocol}.jsonl"

@@ -103,19 +103,19 @@ def _together(rows: list[Row]) -> Row:
         return {**whole, **nothing, "verdict": _majority([row["verdict"] for row in rows])}
     if first["kind"] == "pair_weighted":
         preference = statistics.fmean(row["preference"] for row in rows)
-        return {**whole, "preference": preference, "verdict": _sign(preference - 1.5)}
+        return {
+            **whole,
+            "preference": preference,
+            "verdict": judgments.by_difference(preference - 1.5),
+        }
     scores = [statistics.fmean(of) for of in zip(*(row["scores"] for row in rows), strict=True)]
-    verdict = "graded" if len(scores) == 1 else _sign(scores[0] - scores[1])
+    verdict = "graded" if len(scores) == 1 else judgments.by_difference(scores[0] - scores[1])
     return {**whole, "scores": scores, "verdict": verdict}
 
 
 def _majority(verdicts: list[str]) -> str:
     (most, count), *others = Counter(verdicts).most_common()
     return "tie" if others and others[0][1] == count else most
-
-
-def _sign(difference: float) -> str:
-    return "tie" if difference == 0 else "model" if difference > 0 else "baseline"
 
 
 def _groups(judged: Mapping[Path, list[Row]]) -> list[list[Path]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from benchmarks import verdict
 from benchmarks.cases import Case
-from benchmarks.judgments import Verdict
+from benchmarks.judgments import Verdict, by_difference
 from benchmarks.protocol import Protocol
 from benchmarks.score_pair import HIGHEST, LOWEST
 from benchmarks.verdict import Parser, Unscored
@@ -63,7 +63,7 @@ def words(text: str, parser: Parser, model_first: bool) -> Read:
     if len(scores) == 1:
         return Read("graded", scores=scores)
     model, baseline = scores if model_first else scores[::-1]
-    return Read(_sign(model - baseline), scores=[model, baseline])
+    return Read(by_difference(model - baseline), scores=[model, baseline])
 
 
 def chances(tokens: Sequence[tuple[str, float]], model_first: bool) -> Read:
@@ -75,8 +75,4 @@ def chances(tokens: Sequence[tuple[str, float]], model_first: bool) -> Read:
     if isinstance(second, Unscored):
         return Read("unscored", second.reason, logprobs=kept)
     preference = 2 - second if model_first else 1 + second
-    return Read(_sign(preference - 1.5), preference=preference, logprobs=kept)
-
-
-def _sign(difference: float) -> Verdict:
-    return "tie" if difference == 0 else "model" if difference > 0 else "baseline"
+    return Read(by_difference(preference - 1.5), preference=preference, logprobs=kept)

@@ -163,7 +163,8 @@ async def _run(settings: Settings, cast: Cast, made: dict[str, Any]) -> None:
     async with session(settings, settings.run, CORPUS) as talks:
         cast = replace(cast, user=talks.model(cast.user), assistant=talks.model(cast.assistant))
         judge = _judge(settings, talks)
-        account = await _openings(settings, talks, made)
+        questions = Questions.load(settings.questions) if settings.questions else None
+        account = await _openings(settings, talks, made, questions)
         report.print_openings(account["steps"])
         names, prices = made["models"], talks.budget.prices
         plans = _plans(settings, names, prices)
@@ -172,10 +173,12 @@ async def _run(settings: Settings, cast: Cast, made: dict[str, Any]) -> None:
             await simulation.preview(talks, first, cast)
             return
         with Spool(settings.out) as spool:
-            collector = await _hold(settings, talks, plans, cast, spool)
+            count = statistics.counter(settings.tokenizer)
+            collector = Collector(spool, cast, plans.recipe, count, questions)
+            await _hold(settings, talks, plans, cast, collector)
             made |= {"openings": account, **collector.account(prices, names)}
             made["topics"] = _topics(settings, spool)
-            if questions := _questions(settings):
+            if questions is not None:
                 made["contamination"] = contamination.account_for(spool.db, questions)
             if judge is not None:
                 sample = judged.sample((line for _, line in spool.lines("all")), settings.judged)
@@ -205,21 +208,20 @@ def _judge(settings: Settings, talks: Session) -> Judge | None:
 
 
 async def _hold(
-    settings: Settings, talks: Session, plans: Plans, cast: Cast, spool: Spool
-) -> Collector:
-    """Hold all dialogues, and collect them and the openings that were not used in the spool."""
-    count = statistics.counter(settings.tokenizer)
-    collector = Collector(spool, cast, plans.recipe, count, _questions(settings))
+    settings: Settings, talks: Session, plans: Plans, cast: Cast, collector: Collector
+) -> None:
+    """Hold all dialogues, and collect them and the openings that were not used."""
     try:
         await simulation.hold(talks, plans, cast, collector.take)
     except* sqlite3.OperationalError as errors:  # of the spool, which explains it
         raise errors.exceptions[0] from None
     if collector.kept:  # else what says why no dialogue was would count openings for dialogues
         collector.drop_openings(jsonl.read(settings.folder / DROPPED))
-    return collector
 
 
-async def _openings(settings: Settings, talks: Session, made: dict[str, Any]) -> dict[str, Any]:
+async def _openings(
+    settings: Settings, talks: Session, made: dict[str, Any], questions: Questions | None
+) -> dict[str, Any]:
     """Write the openings into the run's folder; returns the account of them."""
     folder, writer = settings.folder, _writer(settings)
     if writer is not None:
@@ -228,12 +230,8 @@ async def _openings(settings: Settings, talks: Session, made: dict[str, Any]) ->
         return {key: manifest[key] for key in ("steps", "openings", "written_by")}
     decided = ("sector", "near_duplicates", "questions", "drop_overlap")
     wanted = {"input": made["input"], **{name: made["configuration"][name] for name in decided}}
-    checks = (settings.near_duplicates, _questions(settings), settings.drop_overlap)
+    checks = (settings.near_duplicates, questions, settings.drop_overlap)
     return sift(settings.openings or SAMPLE, settings.sector, folder, checks, wanted)
-
-
-def _questions(settings: Settings) -> Questions | None:
-    return Questions.load(settings.questions) if settings.questions else None
 
 
 def _topics(settings: Settings, spool: Spool) -> dict[str, Any]:

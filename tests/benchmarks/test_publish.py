@@ -16,7 +16,8 @@ from benchmarks.publish import Card, Release
 from tests.benchmarks.fakes import PROTOCOL, judgment, read_rows, write_judgments, write_rows
 from tests.conftest import ROOT
 from tests.servers.hub import Hub
-from ultra import hub, hub_repository, jsonl, release
+from tests.servers.hub_client import hub_for
+from ultra import hub, jsonl, release
 from ultra.errors import InputError, OutputError, SettingError
 
 PAGE = "---\nlicense: mit\nlanguage:\n- en\n---\n# Mine\n\nWords.\n"
@@ -86,11 +87,7 @@ def test_the_same_judgments_give_the_same_release(results: Path, tmp_path: Path)
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "no-token"))
-    monkeypatch.setattr(hub_repository, "WAITS", (0.0, 0.0))
-    with Hub(tmp_path / "hub") as server:
-        monkeypatch.setenv("HF_TOKEN", server.token)
+    with hub_for(tmp_path, monkeypatch) as server:
         yield server
 
 

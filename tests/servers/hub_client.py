@@ -10,8 +10,11 @@ from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.conftest import ROOT
 from tests.servers.hub import Hub
+from ultra import hub_repository
 
 Server = subprocess.Popen[str]
 CARD = """---
@@ -59,6 +62,17 @@ def commit(repo, files, parent=None, token=None):
         repo, additions, commit_message="more", parent_commit=parent, token=token, **dataset
     ).oid
 """
+
+
+@contextmanager
+def hub_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A Hub for the code of this process, with a token and no waits between tries."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(folder / "no-token"))
+    monkeypatch.setattr(hub_repository, "WAITS", (0.0, 0.0))
+    with Hub(folder / "hub") as server:
+        monkeypatch.setenv("HF_TOKEN", server.token)
+        yield server
 
 
 def rows(version: str) -> list[dict[str, str]]:

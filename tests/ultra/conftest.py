@@ -12,7 +12,8 @@ from huggingface_hub import CommitOperationAdd, HfApi
 
 from tests.conftest import ROOT
 from tests.servers.hub import Hub
-from ultra import hub_repository, release, schema
+from tests.servers.hub_client import hub_for
+from ultra import release, schema
 from ultra.hub import Settings, publish
 from ultra.prompts import Prompt
 from ultra.schema import Message
@@ -47,11 +48,7 @@ def local_files(path: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "no-token"))
-    monkeypatch.setattr(hub_repository, "WAITS", (0.0, 0.0))
-    with Hub(tmp_path / "hub") as server:
-        monkeypatch.setenv("HF_TOKEN", server.token)
+    with hub_for(tmp_path, monkeypatch) as server:
         yield server
 
 
