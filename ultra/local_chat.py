@@ -64,17 +64,15 @@ class LocalChat:
         except TemplateError as error:
             raise CallError(f"model {self.name}: its chat template refuses ({error})") from error
         prompt = encoded["input_ids"].shape[1]
-        room = int(getattr(model.config, "max_position_embeddings", 0) or 2**20) - prompt
+        room = positions(model) - prompt
         if room < 1:
             raise CallError(f"model {self.name}: {prompt} tokens leave no room for an answer")
         torch.manual_seed(sampling.draw)
-        draw = {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
         with torch.inference_mode():
             output: Any = model.generate(
                 **encoded.to(model.device),
                 max_new_tokens=min(room, sampling.max_tokens),
-                do_sample=sampling.temperature > 0,
-                **(draw if sampling.temperature > 0 else {}),
+                **draw_arguments(sampling),
             )
         new = output[0, prompt:].tolist()
         ends = model.generation_config.eos_token_id
@@ -88,27 +86,52 @@ class LocalChat:
 
     def _load(self) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
         if self._loaded is None:
-            try:
-                from safetensors import SafetensorError
-                from transformers import AutoModelForCausalLM, AutoTokenizer
-            except ImportError as error:
-                raise SettingError(
-                    f"model {self.name}: a local checkpoint needs torch and transformers; "
-                    "install them with the extra 'train' (any make target that trains does)"
-                ) from error
-            try:
-                tokenizer = AutoTokenizer.from_pretrained(self.path)
-                model = AutoModelForCausalLM.from_pretrained(self.path, device_map="auto")
-            except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-                why = " ".join(str(error).split())[:300]
-                raise ModelError(f"{self.path}: not a usable checkpoint ({why})") from error
-            if not tokenizer.chat_template:
-                raise ModelError(f"{self.path}: the tokenizer has no chat template")
-            self._loaded = model.eval(), tokenizer
+            self._loaded = load(self.path)
         return self._loaded
 
     async def close(self) -> None:
         self._loaded = None
+
+
+def load(path: Path) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
+    """Load a checkpoint's weights, ready to answer, and its tokenizer, which has a chat template.
+
+    Raises:
+        ModelError: the folder holds no usable checkpoint, or one without a chat template.
+        SettingError: torch or transformers is not installed.
+    """
+    if not (path / "config.json").is_file():  # transformers would look for the name on the Hub
+        raise ModelError(f"{path}: no checkpoint there (no config.json)")
+    try:
+        from safetensors import SafetensorError
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+    except ImportError as error:
+        raise SettingError(
+            f"{path}: a local checkpoint needs torch and transformers; "
+            "install them with the extra 'train' (any make target that trains does)"
+        ) from error
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path)
+        model = AutoModelForCausalLM.from_pretrained(path, device_map="auto")
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        why = " ".join(str(error).split())[:300]
+        raise ModelError(f"{path}: not a usable checkpoint ({why})") from error
+    if not tokenizer.chat_template:
+        raise ModelError(f"{path}: the tokenizer has no chat template")
+    return model.eval(), tokenizer
+
+
+def positions(model: "PreTrainedModel") -> int:
+    """How many tokens of prompt and answer a model takes together."""
+    return int(getattr(model.config, "max_position_embeddings", 0) or 2**20)
+
+
+def draw_arguments(sampling: Sampling) -> dict[str, Any]:
+    """What tells ``generate`` how to draw a token; the checkpoint's own habits do not count."""
+    if not sampling.temperature:
+        return {"do_sample": False}
+    heat = {"temperature": float(sampling.temperature), "top_p": sampling.top_p}  # 1 is refused
+    return {"do_sample": True, "top_k": 0, **heat}
 
 
 def checkpoint_digest(path: Path) -> str:

@@ -14,7 +14,7 @@ from training import vocabulary
 from training.vocabulary import NewModel
 from ultra.chat import Completion, Sampling
 from ultra.errors import CallError, ModelError
-from ultra.local_chat import LocalChat
+from ultra.local_chat import LocalChat, load
 from ultra.models import open_model
 from ultra.schema import Message
 
@@ -72,6 +72,11 @@ def test_a_draw_depends_on_its_seed_and_sample_alone(made: Path) -> None:
     texts = [said.text for said in say(made, *draws)]
     assert len(set(texts)) == 3
     assert [said.text for said in say(made, *reversed(draws))] == texts[::-1]
+
+
+def test_a_whole_number_is_a_temperature(made: Path) -> None:
+    one, same = (Sampling(temperature=value, max_tokens=8) for value in (1, 1.0))
+    assert say(made, (HI, one)) == say(made, (HI, same))
 
 
 def test_an_answer_ends_at_the_end_of_the_turn(checkpoint: Path) -> None:
@@ -168,6 +173,11 @@ def test_an_unusable_checkpoint_is_one_clear_line(
         say(checkpoint, (HI, GREEDY))
     assert str(checkpoint) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_folder_that_is_not_there_is_not_looked_for_on_the_hub(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"gone: no checkpoint there \(no config.json\)"):
+        load(tmp_path / "gone")
 
 
 def test_messages_that_the_template_refuses_are_a_failed_call(checkpoint: Path) -> None:
