@@ -3,15 +3,19 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
+from training.context import Context, extend
 from ultra.errors import InputError, SettingError
 
 if TYPE_CHECKING:
     from datasets import Dataset
+    from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 TEMPLATES = Path(__file__).parent / "templates"
+NORMAL_STD = 0.02
+"""OpenChat's README, "StarCoder"; also GPT-2's and LLaMA's initializer_range."""
 TURN_START, TURN_END, PAD = "<|im_start|>", "<|im_end|>", "<|pad|>"
 
 
@@ -29,6 +33,24 @@ class NewModel:
     """Attention heads."""
     max_positions: int = 2048
     """Longest sequence, in tokens."""
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Control tokens of a checkpoint that is trained further."""
+
+    end_of_turn: str = ""
+    """Ends every turn, added if it is lacking; by default the tokenizer's eos_token."""
+    pad: str = ""
+    """Padding, added if it is lacking; by default the tokenizer's own, or one that ends nothing."""
+    init: Literal["mean", "normal"] = "mean"
+    """New rows of the embeddings: the mean of those in use, or drawn from N(0, 0.02)."""
+    multiple_of: int = 0
+    """Rows of the embeddings become a multiple of this, as 64; 0 adds no more than tokens need."""
+
+    def __post_init__(self) -> None:
+        if self.multiple_of < 0:
+            raise SettingError(f"tokens.multiple_of: {self.multiple_of} is not 0 or more")
 
 
 def new_tokenizer(rows: "Dataset", size: NewModel) -> "PreTrainedTokenizerBase":
@@ -84,25 +106,160 @@ def new_model(tokenizer: "PreTrainedTokenizerBase", size: NewModel) -> "PreTrain
     return LlamaForCausalLM(config)
 
 
-def from_checkpoint(model: str) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
-    """Load model and tokenizer from a folder or the Hub.
+def from_checkpoint(
+    model: str, context: Context | None = None, dtype: str = "float32"
+) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
+    """Load model and tokenizer from a folder, or from the Hub as ``org/name[@revision]``.
+
+    ``dtype`` is that of the weights: ``float32``, ``bfloat16``, or ``auto`` for the checkpoint's.
 
     Raises:
-        InputError: there is none, or it cannot be loaded.
+        InputError: there is none, it cannot be loaded, or its tokenizer is not a fast one.
+        SettingError: the model's context cannot be extended so.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from safetensors import SafetensorError
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+    name, at, revision = (model, "", "") if Path(model).is_dir() else model.partition("@")
+    version = {"revision": revision} if at else {}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model)
-        loaded = AutoModelForCausalLM.from_pretrained(model)
-    except (OSError, ValueError) as error:
+        config = AutoConfig.from_pretrained(name, **version)
+        tokenizer = AutoTokenizer.from_pretrained(name, **version)
+        extend(config, context or Context())
+        loaded = AutoModelForCausalLM.from_pretrained(name, config=config, dtype=dtype, **version)
+    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
         why = " ".join(str(error).split())[:300]
         raise InputError(
             f"model {model}: no folder with a checkpoint, nor found on the Hub ({why})"
         ) from error
-    if tokenizer.pad_token_id is None:
-        raise InputError(f"model {model}: its tokenizer has no pad token")
+    if not getattr(tokenizer, "is_fast", False):
+        raise InputError(
+            f"model {model}: its tokenizer is not a fast one; save one with a tokenizer.json"
+        )
+    if context and context.length:
+        tokenizer.model_max_length = context.length
     return loaded, tokenizer
+
+
+def add_tokens(
+    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", tokens: Tokens
+) -> list[int]:
+    """Give a model and its tokenizer their control tokens, so that what is saved stops at them.
+
+    A new row of the embeddings starts as the mean of the rows in use, taken in float32 whatever
+    the weights' dtype, or as a draw from N(0, 0.02) with torch's current seed. Input and output
+    embeddings each have their own mean, unless they are tied; a bias of the output always starts
+    as its mean. Both ways are OpenChat's (github.com/imoneoi/openchat): the mean is in
+    ``ochat/scripts/hf_add_tokens.py`` (its first script, for LLaMA, took it in float16), the draw
+    in the README for StarCoder, whose script takes the mean.
+
+    A new token takes an unused row of the matrix, if the checkpoint has one; none is cut off.
+    ``generation_config.json`` then stops at the end of a turn and wherever it stopped before.
+
+    Returns:
+        Ids of the tokens whose rows are new, in ascending order.
+
+    Raises:
+        SettingError: the padding would be the end of a turn, or nothing ends a turn.
+        InputError: the checkpoint's generation config cannot be saved.
+    """
+    rows = model.get_input_embeddings().weight.shape[0]
+    used = {row for row in tokenizer.get_vocab().values() if row < rows}
+    stops = _stops(model, tokenizer)
+    _name_tokens(tokenizer, tokens, stops)
+    ids = set(tokenizer.get_vocab().values())
+    needed = max(rows, max(ids) + 1)
+    if tokens.multiple_of:
+        needed = -(-needed // tokens.multiple_of) * tokens.multiple_of
+    if needed > rows:
+        # Its own means come with a covariance and noise; what it writes is replaced below.
+        model.resize_token_embeddings(needed, mean_resizing=False)
+    _fill(model, sorted(used), sorted((ids - used) | set(range(rows, needed))), tokens.init)
+    _tell_configs(model, tokenizer, stops)
+    return sorted(ids - used)
+
+
+def _stops(model: Any, tokenizer: Any) -> list[int]:
+    """Ids that end a text so far, by the tokenizer and by what generation uses."""
+    told = model.generation_config.eos_token_id
+    if told is None:
+        told = model.config.get_text_config().eos_token_id
+    found = [tokenizer.eos_token_id, *(told if isinstance(told, list) else [told])]
+    return [stop for stop in dict.fromkeys(found) if stop is not None]
+
+
+def _name_tokens(tokenizer: Any, tokens: Tokens, stops: list[int]) -> None:
+    """Make the tokens the tokenizer's own, adding those that it lacks."""
+    if tokens.end_of_turn:
+        tokenizer.add_special_tokens({"eos_token": tokens.end_of_turn})
+    if tokenizer.eos_token_id is None:
+        raise SettingError("tokens.end_of_turn: the tokenizer has none of its own; name one")
+    pad = tokens.pad
+    if not pad and tokenizer.pad_token_id in (None, tokenizer.eos_token_id):
+        # GPT-2's unknown token is its end of text, too: what may end a text is no padding.
+        taken = {None, tokenizer.eos_token_id, tokenizer.bos_token_id, *stops}
+        pad = PAD if tokenizer.unk_token_id in taken else tokenizer.unk_token
+    if pad == tokenizer.eos_token:
+        raise SettingError(f"tokens.pad: {pad} is the end of a turn; name another, or none")
+    if pad:
+        tokenizer.add_special_tokens({"pad_token": pad})
+
+
+def _fill(model: Any, used: list[int], new: list[int], init: str) -> None:
+    """Write the new rows of the input and output embeddings, and of the output's bias."""
+    import torch
+
+    given, head = model.get_input_embeddings(), model.get_output_embeddings()
+    matrices = [given.weight]
+    if head is not None and head.weight is not given.weight:
+        matrices.append(head.weight)
+    bias = getattr(head, "bias", None)
+    with torch.no_grad():
+        for matrix in matrices if new else []:
+            if init == "mean":
+                matrix[new] = _mean(matrix, used)
+            else:
+                draws = torch.normal(0.0, NORMAL_STD, (len(new), matrix.shape[1]))
+                matrix[new] = draws.to(matrix)
+        if bias is not None and new:
+            bias[new] = _mean(bias, used)
+
+
+def _mean(values: "Tensor", used: list[int]) -> "Tensor":
+    """Mean over the rows in use, summed in float32: too many summands for 16 bits."""
+    import torch
+
+    return values[used].mean(dim=0, dtype=torch.float32).to(values.dtype)
+
+
+def _tell_configs(model: Any, tokenizer: Any, stops: list[int]) -> None:
+    """Put the ids where transformers and vLLM look for them."""
+    end, start, pad = tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.pad_token_id
+    generation = model.generation_config
+    for config in (model.config, model.config.get_text_config(), generation):
+        config.eos_token_id, config.pad_token_id = end, pad
+        if start is not None:
+            config.bos_token_id = start
+    generation.eos_token_id = [end, *(stop for stop in stops if stop != end)]
+    _make_savable(generation)
+
+
+def _make_savable(generation: Any) -> None:
+    """Mend what would be refused at the end of all the training, or refuse it now.
+
+    Older checkpoints name a temperature and leave sampling off. transformers 5 saves such a
+    config as it was read, but not with other stop tokens.
+    """
+    try:
+        generation.validate(strict=True)
+        return
+    except ValueError:
+        generation.do_sample = True
+    try:
+        generation.validate(strict=True)
+    except ValueError as error:
+        why = " ".join(str(error).split())[:300]
+        raise InputError(f"model: its generation_config.json cannot be saved ({why})") from error
 
 
 def template(name: str) -> str:
