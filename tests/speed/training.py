@@ -31,9 +31,15 @@ PEERS = [
     ["requests"],
 ]
 """FastChat imports requests; most of what else it asks for, it needs only to serve."""
-PACKING = ("bfd", "bfd_bf16", "bfd_fp32", "wrapped_bf16", "wrapped_fp32", "padding_free")
-"""Settings of TRL of which the fastest is compared; ``WAYS`` in ``trl_training`` says what each is.
-"""
+PACKING = {
+    "bfd": "bf16 and activations computed twice, its defaults",
+    "bfd_bf16": "bf16",
+    "bfd_fp32": "",
+    "wrapped_bf16": "bf16; cuts dialogues, and lets them see each other",
+    "wrapped_fp32": "cuts dialogues, and lets them see each other",
+    "padding_free": "a dialogue a row: packs nothing, pads nothing",
+}
+"""Ways of TRL (``WAYS`` in ``trl_training``) of which the fastest is compared, and what they do."""
 OURS, OURS_BF16 = "ours", "ours in bf16"
 LIMIT, DENSE, DEFAULTS = "bare loop, documents apart", "bare loop, dense rows", "TRL, its defaults"
 STEP = 8
@@ -135,7 +141,7 @@ def train(inputs: Inputs, python: Path, length: int, settings: Settings) -> list
     words: dict[str, Words] = {
         OURS: ours("train", last),
         OURS_BF16: ours("train_bf16", last),
-        LIMIT: bare("bare_training", "floor", last),
+        LIMIT: bare("bare_training", "apart", last),
         DEFAULTS: trl(python, "defaults", last),
         f"TRL, {packing}": trl(python, packing, last),
     }
@@ -164,7 +170,9 @@ def best_packing(python: Path, last: Words, settings: Settings) -> tuple[list[Ro
     with sides.started(words, settings.work / f"trial-{length}", 1) as running:
         found = sides.in_turn(running, settings.trial)
     section = f"TRL's ways to pack, cut to {length}: the fastest is compared"
-    rows = [sides.side_row(section, way, steps, SECOND) for way, steps in found.items()]
+    rows = [
+        sides.side_row(section, way, steps, SECOND, PACKING[way]) for way, steps in found.items()
+    ]
     return rows, max(found, key=lambda way: sides.rate(found[way]))
 
 

@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -17,6 +17,8 @@ from typing import IO
 from tests.speed.harness import ROOT, Row, RunError
 
 THREADS = 2
+PATIENCE = 60
+"""Seconds that a side has to end."""
 Words = Sequence[str | Path | int]
 
 
@@ -53,12 +55,10 @@ class Side:
 
     def step(self) -> Step:
         """Let it do a step."""
-        try:
-            wish = _pipe(self.process.stdin)
+        wish = _pipe(self.process.stdin)
+        with suppress(BrokenPipeError):  # report() says so, and where to look
             wish.write("\n")
             wish.flush()
-        except BrokenPipeError:
-            pass  # report() says so, and where to look
         return self.report()
 
 
@@ -112,7 +112,12 @@ def _side(name: str, command: Words, folder: Path) -> Iterator[Side]:
             side.report()
             yield side
         finally:
-            process.kill()
+            with suppress(BrokenPipeError):
+                _pipe(process.stdin).close()  # it ends of itself, and removes what it wrote
+            try:
+                process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
 
 def in_turn(sides: Sequence[Side], steps: int) -> dict[str, list[Step]]:

@@ -15,13 +15,6 @@ def attend(query: Any, key: Any, value: Any, lengths: Sequence[int]) -> Any:
     )
 
 
-def registered(
-    module: Any, query: Any, key: Any, value: Any, mask: Any, *, lengths: Sequence[int], **_: Any
-) -> tuple[Any, None]:
-    """The same, as transformers calls an attention."""
-    return attend(query, key, value, lengths).transpose(1, 2), None
-
-
 def hidden(model: Any, ids: Any, lengths: Sequence[int]) -> Any:
     """What the last layer of a ``LlamaForCausalLM`` says of a row of token ids, (tokens, width)."""
     cosine, sine = rotary(model, lengths)

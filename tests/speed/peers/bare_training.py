@@ -2,10 +2,9 @@
 
 ``python -m tests.speed.peers.bare_training WAY ROWS CHECKPOINT LENGTH DIALOGUES``. The ways:
 
-- ``floor``: a forward pass written out, attention within each document, logits where supervised;
-- ``varlen``: the same with the forward pass of transformers;
-- ``dense``: rows filled to the last token, plain causal attention over them, all logits; documents
-  see those before them.
+- ``apart``: a forward pass written out, attention within each document, logits where supervised;
+- ``dense``: that of transformers on rows filled to the last token, plain causal attention over
+  them, all logits; documents see those before them.
 """
 
 import itertools
@@ -17,7 +16,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F  # noqa: N812 (its usual name)
 from datasets import load_dataset
-from transformers import AttentionInterface, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.speed.peers import bare_llama
 from tests.speed.training_steps import Pace
@@ -33,17 +32,14 @@ TOGETHER = 2
 def main(way: str, rows: str, checkpoint: str, length: str, dialogues: str) -> None:
     """Train until no further step is wanted."""
     pace = Pace()
-    attention = "sdpa" if way == "dense" else "varlen"
-    AttentionInterface.register("varlen", bare_llama.registered)
-    model = AutoModelForCausalLM.from_pretrained(checkpoint, attn_implementation=attention)
-    model.config.use_cache = False
+    model = AutoModelForCausalLM.from_pretrained(checkpoint)
     optimiser = torch.optim.AdamW(model.parameters(), lr=2e-5, fused=True)
     order = endless(encoded(rows, checkpoint, int(length)))
     if way == "dense":
         steps = dense(order, int(length), int(dialogues))
     else:
         steps = documents(order, int(dialogues))
-    summed = {"floor": floor, "varlen": varlen, "dense": every_logit}[way]
+    summed = every_logit if way == "dense" else apart
     pace.turn()
     for batches in steps:
         step(model, optimiser, batches, summed)
@@ -109,22 +105,11 @@ def step(model: Any, optimiser: Any, batches: list[Batch], summed: Callable[...,
     optimiser.zero_grad()
 
 
-def floor(model: Any, ids: Any, labels: Any, lengths: list[int]) -> Any:
-    """Sum of the loss, by the written-out forward pass."""
-    return supervised_loss(model, bare_llama.hidden(model, ids, lengths), labels)
-
-
-def varlen(model: Any, ids: Any, labels: Any, lengths: list[int]) -> Any:
-    """Sum of the loss, by the forward pass of transformers."""
-    positions = torch.cat([torch.arange(length) for length in lengths])[None]
-    found = model.model(ids[None], position_ids=positions, lengths=lengths, use_cache=False)
-    return supervised_loss(model, found.last_hidden_state[0], labels)
-
-
-def supervised_loss(model: Any, state: Any, labels: Any) -> Any:
-    """Logits and loss of the positions that have a label."""
+def apart(model: Any, ids: Any, labels: Any, lengths: list[int]) -> Any:
+    """Sum of the loss, from the logits of the positions that have a label."""
     (kept,) = (labels != -100).nonzero(as_tuple=True)
-    return F.cross_entropy(model.lm_head(state[kept]), labels[kept], reduction="sum")
+    state = bare_llama.hidden(model, ids, lengths)[kept]
+    return F.cross_entropy(model.lm_head(state), labels[kept], reduction="sum")
 
 
 def every_logit(model: Any, ids: Any, labels: Any, lengths: list[int]) -> Any:
