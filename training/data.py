@@ -1,235 +1,130 @@
-"""From a release to token ids and labels: loss on what the assistant says, and on nothing else."""
+"""Look at what a model would be trained on: token by token, in numbers, or as OpenChat's files."""
 
-import re
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import pairwise
+import json
+import sys
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal, TextIO
 
-from ultra import jsonl, release
-from ultra.errors import InputError, SettingError
-from ultra.schema import ROLES, Message
+import orjson
+
+from training import export, packing, sources, template, tokenised, vocabulary
+from training.overflow import Overflow
+from training.sources import Part
+from training.tokenised import Shape
+from training.trainer import lengths
+from training.vocabulary import Tokens
+from ultra import command
+from ultra.errors import SettingError
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
-_GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
-
-IGNORED = -100
-"""Label of a token without loss, torch's own default."""
-
 
 @dataclass(frozen=True)
-class Source:
-    """What is trained on. ``digest`` names the rows: a release's data digest or a Hub revision."""
+class Settings:
+    """Tokenise conversations as training does, and show them, count them or export them."""
 
-    name: str
-    digest: str
-    demo: bool
+    tokenizer: str
+    """Folder or Hub id of a tokenizer."""
+    dataset: str = ""
+    """A release directory, a Hub dataset as org/name or org/name@revision, or a file."""
+    dataset_config: str = ""
+    """Configuration of the dataset; by default its default one."""
+    split: str = "train"
+    """Split."""
+    mix: list[Part] = field(default_factory=list)
+    """Further datasets, each with a weight: how often an epoch goes through it."""
+    template: str = ""
+    """Chat template, from training/templates or a file; by default the tokenizer's own."""
+    tokens: Tokens = field(default_factory=Tokens)
+    """Control tokens that are added to the tokenizer."""
+    max_length: int = 2048
+    """Longest example in tokens."""
+    overflow: Overflow = "split"
+    """What becomes of longer conversations."""
+    carry: int = 0
+    """With 'split': rounds that the next example repeats before its own, without loss."""
+    loss: Literal["token", "sequence"] = "token"
+    """What counts the same in the mean over a step: each supervised token, or each example."""
+    seed: int = 0
+    """Of the order of dialogues, and of the share of a dataset whose weight is below 1."""
+    step: int = 128
+    """Dialogues in an optimiser step, for the account of batches."""
+    micro_batches: int = 16
+    """Micro-batches that these are spread over, on all devices."""
+    show: int = 0
+    """Examples to print token by token, each with its weight in the loss."""
+    export_tokenised: Path | None = None
+    """Folder for OpenChat's files."""
+    json: bool = False
+    """Print the report as JSON, and all else to stderr."""
 
+    def __post_init__(self) -> None:
+        if not self.dataset and not self.mix:
+            raise SettingError("dataset: name a release directory, a Hub dataset or a file")
+        if not self.step >= self.micro_batches >= 1:
+            raise SettingError(f"micro_batches: {self.micro_batches} is not from 1 to step")
+        _ = self.shape
 
-@dataclass(frozen=True)
-class Report:
-    """What became of the conversations: ``dropped`` counts them by reason."""
-
-    examples: int
-    tokens: int
-    supervised_tokens: int
-    truncated: int
-    dropped: dict[str, int]
-
-
-def locate(dataset: str) -> Source:
-    """Find a release directory, or a Hub dataset given as ``org/name`` or ``org/name@revision``.
-
-    Raises:
-        InputError: a local release is incomplete or damaged, or the Hub has no such dataset.
-    """
-    path = Path(dataset)
-    if path.is_dir():
-        manifest = release.verify(path)
-        name = f"{manifest['corpus']} {manifest['version']}"
-        return Source(name, manifest["data_digest"], bool(manifest.get("demo")))
-    name, _, revision = dataset.partition("@")
-    if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name) or name.endswith((".json", ".jsonl")):
-        raise InputError(f"{dataset}: neither a release directory nor a Hub dataset org/name[@rev]")
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
-    from huggingface_hub.utils import httpx  # type: ignore[attr-defined]
-
-    try:
-        found = HfApi().dataset_info(name, revision=revision or None)
-    except (HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, httpx.HTTPError) as error:
-        why = " ".join(str(error).split())[:200]
-        raise InputError(
-            f"dataset {dataset}: no such folder, and not found on the Hub ({why})"
-        ) from error
-    return Source(name, f"{found.sha}", "demo" in (found.tags or []))
-
-
-def load(dataset: str, source: Source, config: str, split: str) -> "Dataset":
-    """Load one split of what :func:`locate` found.
-
-    Raises:
-        InputError: no such configuration or split, or no ``messages`` column.
-    """
-    from datasets import load_dataset
-
-    local = Path(dataset).is_dir()
-    name, revision = (dataset, None) if local else (dataset.partition("@")[0], source.digest)
-    try:
-        rows = load_dataset(name, config or None, split=split, revision=revision)
-    except (ValueError, FileNotFoundError) as error:
-        raise InputError(f"dataset {dataset}: {' '.join(str(error).split())}") from error
-    if "messages" not in rows.column_names:
-        raise InputError(f"dataset {dataset}: has no 'messages' column, only {rows.column_names}")
-    return rows
+    @property
+    def shape(self) -> Shape:
+        """How conversations become examples."""
+        return Shape(self.max_length, self.overflow, self.carry, self.loss)
 
 
-def tokenise(
-    rows: "Dataset", tokenizer: "PreTrainedTokenizerBase", max_length: int
-) -> tuple["Dataset", Report]:
-    """Turn conversations into ``input_ids`` and ``labels``; says what was cut and dropped.
+def run(settings: Settings) -> None:
+    """Tokenise, then print and write what was asked for.
 
     Raises:
-        SettingError: the chat template does not mark what the assistant generates.
-        InputError: no conversation is left to train on.
+        InputError: data or tokenizer cannot be read, or nothing is left to train on.
+        SettingError: a template without marks, or whose tokens the tokenizer lacks.
+        OutputError: an exported file is there already.
     """
-    if not _GENERATION.search(str(tokenizer.chat_template or "")):
-        raise SettingError(
-            "template: the chat template has no {% generation %} marks, so the assistant's tokens "
-            "cannot be told; name one from training/templates"
+    tokenizer = vocabulary.tokenizer_with(settings.tokenizer, settings.tokens)
+    if settings.template:
+        tokenizer.chat_template = template.read(settings.template)
+    first = [(settings.dataset, 1.0, settings.dataset_config, settings.split)]
+    parts = [Part(*one) for one in first if settings.dataset] + settings.mix
+    located = [(part, sources.locate(part.dataset)) for part in parts]
+    examples, report = tokenised.tokenise(located, tokenizer, settings.shape, settings.seed)
+    batches = _batches(lengths(examples), settings)
+    beside = sys.stderr if settings.json else sys.stdout
+    if settings.json:
+        print(json.dumps(asdict(report) | {"batches": batches}))
+    else:
+        print(report.line())
+        print(
+            f"in steps of {settings.step} dialogues and {settings.micro_batches} micro-batches: "
+            f"packed, {1 - batches['packed']:.1%} lost to uneven ones; "
+            f"grouped, {1 - batches['grouped']:.1%} lost to padding"
         )
-    counts = Counter[str]()
-    dropped = Counter[str]()
-
-    def encode_batch(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        columns: dict[str, list[Any]] = {"input_ids": [], "labels": []}
-        for messages in batch["messages"]:
-            example = encode(messages, tokenizer, max_length)
-            if isinstance(example, str):
-                dropped[example] += 1
-                continue
-            ids, labels, whole = example
-            columns["input_ids"].append(ids)
-            columns["labels"].append(labels)
-            counts.update(
-                examples=1,
-                tokens=len(ids),
-                supervised_tokens=sum(label != IGNORED for label in labels),
-                truncated=int(len(ids) < whole),
-            )
-        return columns
-
-    # Its cache would not notice a change in encode(), so it is not used.
-    encoded = rows.map(
-        encode_batch,
-        batched=True,
-        remove_columns=rows.column_names,
-        load_from_cache_file=False,
-        keep_in_memory=True,
-        desc="tokenise",
-    )
-    if not len(encoded):
-        raise InputError(f"no conversation is left to train on; dropped: {dict(dropped)}")
-    report = Report(
-        examples=counts["examples"],
-        tokens=counts["tokens"],
-        supervised_tokens=counts["supervised_tokens"],
-        truncated=counts["truncated"],
-        dropped=dict(sorted(dropped.items())),
-    )
-    return encoded, report
+    for at in range(min(settings.show, len(examples))):
+        _show(examples, at, tokenizer, beside)
+    if settings.export_tokenised:
+        name = Path(settings.template or "own").stem
+        for path in export.write(examples, tokenizer, settings.export_tokenised, name):
+            print(path, file=beside)
 
 
-def encode(
-    messages: list[Message], tokenizer: "PreTrainedTokenizerBase", max_length: int
-) -> tuple[list[int], list[int], int] | str:
-    """Ids, labels and length before truncation of one conversation; or why it is not used.
-
-    The ids are those of the rendered text, but for two borders that no token may reach over: where
-    an answer begins, because at inference the prompt ends there, and around a control token that a
-    text spells, which stays text.
-    """
-    if any(turn["role"] not in ROLES or not isinstance(turn["content"], str) for turn in messages):
-        return "no_message"
-    from jinja2 import TemplateError
-
-    try:
-        pieces = segments(messages, tokenizer)
-    except TemplateError:  # a template may, for instance, demand that a user speaks first
-        return "template_refuses"
-    if pieces is None:
-        return "template_changes_text"
-    ids: list[int] = []
-    labels: list[int] = []
-    for text, plain, said in pieces:
-        encoded: list[int] = tokenizer.encode(
-            text, add_special_tokens=False, split_special_tokens=plain
-        )
-        ids += encoded
-        labels += encoded if said else [IGNORED] * len(encoded)
-    if all(label == IGNORED for label in labels[1:max_length]):
-        return "nothing_supervised"
-    return ids[:max_length], labels[:max_length], len(ids)
+def _batches(sizes: list[int], settings: Settings) -> dict[str, float]:
+    """Share of an epoch's work that is done for tokens of dialogues, by way of batching."""
+    shape = (settings.step, settings.micro_batches)
+    ways: tuple[packing.Batching, ...] = ("packed", "grouped")
+    return {way: packing.efficiency(sizes, *shape, way, settings.seed) for way in ways}
 
 
-def segments(
-    messages: list[Message], tokenizer: "PreTrainedTokenizerBase"
-) -> list[tuple[str, bool, bool]] | None:
-    """The rendered conversation in pieces that are to be encoded one by one.
-
-    Each is a text, whether a control token in it is plain text, and whether the assistant says it,
-    that is, whether it stands between the template's ``{% generation %}`` marks. None if the
-    template changes the texts that are put into it, so that they cannot be followed.
-    """
-    from transformers.utils.chat_template_utils import render_jinja_template
-
-    def render(turns: list[dict[str, Any]]) -> tuple[str, list[tuple[int, int]]]:
-        (rendered,), (spans,) = render_jinja_template(
-            conversations=[turns],
-            chat_template=tokenizer.chat_template,
-            return_assistant_tokens_mask=True,
-            **tokenizer.special_tokens_map,
-        )
-        return rendered, spans
-
-    code = jsonl.digest(messages)  # in the marks, so that no text can hold one
-    marked = [{**turn, "content": f"<{code} {n}>"} for n, turn in enumerate(messages)]
-    rendered, spans = render(marked)
-    controls = _control_tokens(tokenizer)
-    pieces: list[tuple[str, bool, bool]] = []
-    for part, said in _cut(rendered, spans):
-        mark = re.fullmatch(rf"<{code} (\d+)>", part)
-        texts = controls.split(messages[int(mark[1])]["content"]) if mark else [part]
-        for number, text in enumerate(texts):
-            plain = mark is not None and number % 2 == 1
-            joins = bool(pieces) and not plain and pieces[-1][1:] == (False, said)
-            if joins:
-                pieces[-1] = (pieces[-1][0] + text, False, said)
-            elif text:
-                pieces.append((text, plain, said))
-    unmarked, _ = render([{**turn} for turn in messages])
-    return pieces if "".join(text for text, _, _ in pieces) == unmarked else None
+def _show(examples: "Dataset", at: int, tokenizer: "PreTrainedTokenizerBase", file: TextIO) -> None:
+    """Print one example: position, id, weight and text of each token."""
+    row = examples[at]
+    print(f"\nexample {at}: {len(row['input_ids'])} tokens", file=file)
+    print("position      id  weight  token", file=file)
+    tokens = zip(row["input_ids"], row["weights"], strict=True)
+    for position, (number, weight) in enumerate(tokens):
+        text = orjson.dumps(tokenizer.decode([number])).decode()
+        print(f"{position:8}{number:8}{weight:8.4g}  {command.printable(text)}", file=file)
 
 
-def _cut(rendered: str, spans: list[tuple[int, int]]) -> Iterator[tuple[str, bool]]:
-    """Cut at the marks and at the ends of what is said; says of each part whether it is said."""
-    edges = {0, len(rendered), *(edge for span in spans for edge in span)}
-    edges |= {edge for mark in re.finditer(r"<[0-9a-f]{32} \d+>", rendered) for edge in mark.span()}
-    for start, end in pairwise(sorted(edges)):
-        yield rendered[start:end], any(first <= start and end <= last for first, last in spans)
-
-
-def _control_tokens(tokenizer: "PreTrainedTokenizerBase") -> re.Pattern[str]:
-    """Matches, as its one group, a token that means something to the template or the model."""
-    tokens = [
-        token.content
-        for token in tokenizer.added_tokens_decoder.values()
-        if token.special or (token.content in tokenizer.chat_template and token.content.strip())
-    ]
-    longest_first = sorted(tokens, key=len, reverse=True)
-    return re.compile(f"({'|'.join(map(re.escape, longest_first)) or '(?!)'})")
+if __name__ == "__main__":
+    command.main(Settings, run)

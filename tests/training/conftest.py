@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.training.tiny import CHATS, settings, write_release
-from training import sft, vocabulary
+from training import sft, template, vocabulary
 from training.vocabulary import NewModel
 
 
@@ -44,7 +44,7 @@ def _tokenizer(texts: list[str], vocab_size: int) -> Any:
     messages = [[{"role": "user", "content": text}] for text in texts]
     rows = Dataset.from_dict({"messages": messages})
     tokenizer = vocabulary.new_tokenizer(rows, NewModel(vocab_size=vocab_size))
-    tokenizer.chat_template = vocabulary.template("chatml")
+    tokenizer.chat_template = template.read("chatml")
     return tokenizer
 
 

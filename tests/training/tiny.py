@@ -1,5 +1,6 @@
 """Material for the tests of training: small chats, releases and recipes."""
 
+import re
 from pathlib import Path
 
 from training.sft import RECIPES, Settings
@@ -30,6 +31,12 @@ def chat(*contents: str) -> list[Message]:
         {"role": "assistant" if number % 2 else "user", "content": content}
         for number, content in enumerate(contents)
     ]
+
+
+def spelled(text: str, weight: float) -> list[tuple[str, float]]:
+    """A text as a tokenizer of bytes splits it: control tokens whole, the rest by character."""
+    tokens = re.findall(r"<\|\w+\|>|</?s>|.", text, re.DOTALL)
+    return [(token, weight) for token in tokens]
 
 
 CHATS = [
