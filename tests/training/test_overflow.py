@@ -82,6 +82,13 @@ def test_a_split_chat_is_cut_between_rounds_and_each_part_has_the_rules(
     assert counts(fitted) == (3, 1, 0, {})
 
 
+def test_rules_that_have_a_weight_are_learned_in_the_first_part_alone(byte_tokenizer: Any) -> None:
+    dialogue = Dialogue([RULES, *long_chat(2)], [1.0, None, None, None, None])
+    fitted = fit([dialogue], Encoder(byte_tokenizer), 18 + 25, "split")
+    losses = [loss for _, loss in texts(fitted, byte_tokenizer)]
+    assert losses == ["rules<|im_end|>a0<|im_end|>", "a1<|im_end|>"]
+
+
 def said_and_heard(fitted: Fitted, tokenizer: Any) -> list[tuple[list[str], list[str]]]:
     """Of each example of :func:`long_chat` the answers in it, and those with a loss."""
     parts = texts(fitted, tokenizer)
