@@ -127,12 +127,19 @@ def test_dense_rows_are_full_and_lose_nothing() -> None:
     assert labels == [-100, 2, 3, -100, 4, 5, -100, 6, -100, -100]
 
 
-def test_every_step_of_documents_has_as_many() -> None:
+def test_every_step_of_the_bare_loop_has_the_dialogues_of_ours() -> None:
     from tests.speed.peers import bare_training as bare
+    from training import packing
 
-    order = bare.endless(EXAMPLES)
-    for step in islice(bare.documents(order, 4), 3):
-        assert [len(lengths) for _, _, lengths in step] == [2, 2]
+    examples = [([number] * number, [-100] * number) for number in range(2, 18)]
+    lengths = [len(ids) for ids, _ in examples]
+    steps = islice(bare.documents(bare.endless(examples), 8), 4)
+    for epoch in range(2):
+        seed = bare.SEED + epoch
+        for ours, theirs in zip(packing.steps(lengths, 8, 4, "packed", seed), steps, strict=False):
+            assert [len(row) for _, _, row in theirs] == [2, 2, 2, 2]
+            taken = sorted(length for _, _, row in theirs for length in row)
+            assert taken == sorted(lengths[number] for micro in ours for number in micro)
 
 
 def test_what_cannot_be_measured_is_one_clear_error() -> None:

@@ -8,11 +8,11 @@
 """
 
 import itertools
-import random
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 (its usual name)
 from datasets import load_dataset
@@ -25,6 +25,8 @@ Example = tuple[list[int], list[int]]
 """Token ids and labels of a dialogue, not shifted; its first token has none."""
 Batch = tuple[Any, Any, list[int]]
 """Ids and the labels of the next tokens, both (tokens), and the lengths of the documents."""
+SEED = 42
+"""Trainer's own."""
 TOGETHER = 2
 """Dialogues in a row of those that keep documents apart: short rows are faster on a CPU."""
 
@@ -62,9 +64,10 @@ def encoded(rows: str, checkpoint: str, length: int) -> list[Example]:
 
 
 def endless(examples: list[Example]) -> Iterator[Example]:
-    """The examples again and again, in another order each time."""
+    """The examples again and again, in another order each time: that in which ours takes them."""
     for epoch in itertools.count():
-        yield from random.Random(epoch).sample(examples, len(examples))
+        order = np.random.default_rng(SEED + epoch).permutation(len(examples))
+        yield from (examples[number] for number in order)
 
 
 def documents(order: Iterator[Example], dialogues: int) -> Iterator[list[Batch]]:
