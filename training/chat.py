@@ -4,7 +4,6 @@ import contextlib
 import io
 import re
 import sys
-import unicodedata
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from training.conversations import Dialogue
+from training.encoding import Encoder
+from training.stream import Stream
 from ultra import command, files, jsonl, local_chat
 from ultra.chat import Sampling
 from ultra.errors import CallError, InputError
 from ultra.schema import Message
 
 if TYPE_CHECKING:
-    from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 HELP = r"""/reset         forget what was said, keep the system prompt
@@ -80,7 +81,9 @@ def run(settings: Settings) -> None:
 
 
 def prompt_ids(messages: list[Message], tokenizer: "PreTrainedTokenizerBase") -> list[int]:
-    """The ids after which the model is to answer; what a message spells is never a control token.
+    """The ids after which the model is to answer, made as those that it was trained on.
+
+    A template of other makers that rewords messages is followed as a server does.
 
     Raises:
         CallError: the chat template refuses the messages.
@@ -88,71 +91,16 @@ def prompt_ids(messages: list[Message], tokenizer: "PreTrainedTokenizerBase") ->
     from jinja2 import TemplateError
 
     try:
-        encoded: Any = tokenizer.apply_chat_template(
-            [dict(turn) for turn in messages],
-            add_generation_prompt=True,
-            return_dict=True,
-            return_tensors="pt",
-            sanitize_control_tokens=True,
-        )
+        ids = Encoder(tokenizer).prompt(Dialogue(messages, [None] * len(messages)))
+        if ids is None:
+            turns = [dict(turn) for turn in messages]
+            rendered: Any = tokenizer.apply_chat_template(
+                turns, add_generation_prompt=True, return_dict=True, sanitize_control_tokens=True
+            )
+            ids = [int(one) for one in rendered["input_ids"]]
     except TemplateError as error:
         raise CallError(f"the chat template refuses the conversation ({error})") from error
-    return [int(one) for one in encoded["input_ids"][0]]
-
-
-class Stream:
-    """Writes an answer as its tokens come; ``generate`` calls this a streamer.
-
-    ``text`` is what was written, which is the answer without white space around it; ``ended`` tells
-    whether one of ``ends``, the ids at which the model stops, came after ``ids``.
-    """
-
-    def __init__(self, tokenizer: "PreTrainedTokenizerBase", ends: set[int]) -> None:
-        self.ids: list[int] = []
-        self.text, self.ended = "", False
-        self._tokenizer, self._ends = tokenizer, ends
-        self._from, self._upto, self._blanks = 0, 0, ""
-
-    def put(self, tokens: "Tensor") -> None:
-        """Take the prompt, of shape (1, length), or the next token, of shape (1,)."""
-        if tokens.dim() == 1:
-            self.ended = int(tokens[0]) in self._ends
-            self.ids += [] if self.ended else tokens.tolist()
-            self._decode()
-
-    def end(self) -> None:
-        """Write what was held back, though it may be a part of a character."""
-        self._decode(torn=True)
-
-    def _decode(self, torn: bool = False) -> None:
-        """Write what new tokens add, if no character is ``torn`` between them and the next one.
-
-        They are decoded with those before them: many tokenizers drop a blank where a text begins.
-        """
-        before, now = (
-            str(self._tokenizer.decode(ids, skip_special_tokens=True))
-            for ids in (self.ids[self._from : self._upto], self.ids[self._from :])
-        )
-        if len(now) > len(before) and (torn or not now.endswith("\ufffd")):
-            self._from, self._upto = self._upto, len(self.ids)
-            self._write(now[len(before) :])
-
-    def _write(self, piece: str) -> None:
-        piece = self._blanks + piece if self.text else piece.lstrip()
-        ready = piece.rstrip()
-        self._blanks = piece[len(ready) :]
-        self.text += ready
-        print(shown(ready) if sys.stdout.isatty() else ready, end="", flush=True)
-
-
-def shown(text: str) -> str:
-    """Escape what a terminal would act on; all blanks, and joiners, which emoji need, may pass."""
-    return "".join(
-        char
-        if char in "\n\t\u200c\u200d" or unicodedata.category(char) == "Zs"
-        else command.printable(char)
-        for char in text
-    )
+    return ids
 
 
 @dataclass
@@ -192,7 +140,7 @@ class Chat:
 
     def _answer(self) -> str:
         ids = prompt_ids(self.messages, self.tokenizer)
-        room = local_chat.positions(self.model) - len(ids)
+        room = (local_chat.positions(self.model.config) or 2**20) - len(ids)
         if room < 1:
             raise CallError(
                 f"the conversation no longer fits: it is {len(ids):,} tokens long, and the model "

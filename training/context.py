@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from ultra.errors import SettingError
+from ultra.local_chat import positions
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -42,7 +43,7 @@ def extend(config: "PreTrainedConfig", context: Context) -> None:
     ``linear`` and ``dynamic`` leave ``max_position_embeddings``: for ``dynamic`` it is the length
     from which it sets in, and vLLM multiplies it by the factor for both
     (``_get_and_verify_max_len`` in ``vllm/config/model.py``). So read the length with
-    :func:`limit`. A model that takes ``length`` already is left as it is.
+    :func:`ultra.local_chat.positions`. A model that takes ``length`` already is left as it is.
 
     Raises:
         SettingError: no rotary positions, frequencies that are scaled already or differ by layer,
@@ -50,7 +51,7 @@ def extend(config: "PreTrainedConfig", context: Context) -> None:
     """
     text: Any = config.get_text_config()
     rope = getattr(text, "rope_parameters", None) or {}
-    trained = limit(config)
+    trained = positions(config)
     kinds = {part["rope_type"] for part in _parts(rope)} or {"default"}
     if not context.length or (context.length == trained and kinds <= {"default", context.rope}):
         return
@@ -74,26 +75,6 @@ def extend(config: "PreTrainedConfig", context: Context) -> None:
         _scale(text, context, trained)
     if context.rope in ("extrapolate", "yarn"):
         text.max_position_embeddings = context.length
-
-
-def limit(config: "PreTrainedConfig") -> int | None:
-    """How many positions the model takes, scaling counted in; None if it states no limit.
-
-    Counted as vLLM counts them. Where frequencies differ by layer (Gemma 3),
-    ``max_position_embeddings`` has the scaling in it.
-    """
-    text: Any = config.get_text_config()
-    positions: int | None = getattr(text, "max_position_embeddings", None)
-    rope = getattr(text, "rope_parameters", None) or {}
-    if positions is None:
-        return None
-    factor: float = rope.get("factor") or 1
-    if rope.get("rope_type") in ("linear", "dynamic"):
-        return round(positions * factor)
-    if rope.get("rope_type") == "yarn":
-        trained: int = rope["original_max_position_embeddings"]
-        return max(positions, round(trained * factor))
-    return positions
 
 
 def _parts(rope: dict[str, Any]) -> list[dict[str, Any]]:

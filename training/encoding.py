@@ -9,6 +9,7 @@ never become a control token: only what the template writes is looked up as one.
 
 import json
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
@@ -228,17 +229,18 @@ class Encoder:
     ) -> Iterable[Piece]:
         """The pieces in order: control tokens alone, texts as long as no border divides them."""
         controls = list(self._control.finditer(rendered))
-        borders = {edge for span in spans for edge in span[:2]}
+        weights = {end: 0.0 for start, end, _ in spans if start < end}
+        weights |= {start: weight for start, end, weight in spans if start < end}
         inner = {edge for one in (*marks, *controls) for edge in one.span()}
         contents = {one.start(): _content(one, dialogue) for one in marks}
         tokens = {one.start(): one[0] for one in controls}
         text, weight = "", 0.0
-        for start, end in pairwise(sorted({0, len(rendered)} | borders | inner)):
-            if start in tokens or start in borders:
+        for start, end in pairwise(sorted({0, len(rendered)} | weights.keys() | inner)):
+            if start in tokens or start in weights:
                 if text:
                     yield Piece(text, weight)
                 text = ""
-            weight = next((one for first, last, one in spans if first <= start < last), 0.0)
+            weight = weights.get(start, weight)
             if start in tokens:
                 yield Piece(tokens[start], weight, self._controls[tokens[start]][0])
             else:
@@ -277,10 +279,12 @@ def _spans(
     said: list[tuple[int, int]], marks: list[re.Match[str]], weights: list[float | None]
 ) -> list[tuple[int, int, float]]:
     """What the assistant says, and with which weight: that of the message inside."""
+    starts = [mark.start() for mark in marks]
     spans = []
     for start, end in said:
-        inside = [int(mark[2]) for mark in marks if start <= mark.start() < end]
-        weight = weights[inside[0]] if inside else None
+        at = bisect_left(starts, start)
+        inside = at < len(starts) and starts[at] < end
+        weight = weights[int(marks[at][2])] if inside else None
         spans.append((start, end, 1.0 if weight is None else weight))
     return spans
 
@@ -296,7 +300,7 @@ def _join(pieces: list[Piece], known: dict[str, list[int]]) -> Example:
 def _without_lead(
     tokenizer: "PreTrainedTokenizerBase", controls: Iterable[str]
 ) -> tuple["Tokenizer", _Lead]:
-    """A copy of the tokenizer that encodes a piece as if it stood inside a text, and what leads one.
+    """A copy of the tokenizer that encodes a piece as inside a text, and what leads a text.
 
     In the copy every control token counts as special, so that ``encode_special_tokens`` can make
     it plain text, also one that its makers did not mark so.

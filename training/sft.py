@@ -1,124 +1,187 @@
-"""Supervised fine-tuning: a release in, a checkpoint with tokenizer and chat template out."""
+"""Supervised fine-tuning: conversations in, a checkpoint with tokenizer and chat template out."""
 
+import math
+import os
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
-from training import data, vocabulary
-from training.data import Report, Source
-from training.vocabulary import NewModel
-from ultra import __version__, command, files, jsonl
+from training import adapters, checkpoint, packing, sources, template, tokenised, vocabulary
+from training import trainer as trainers
+from training.adapters import Lora
+from training.attention import Attention, choose
+from training.context import Context
+from training.overflow import Overflow
+from training.packing import Batching
+from training.sources import Part, Source
+from training.tokenised import Shape
+from training.vocabulary import NewModel, Tokens
+from ultra import command, files, jsonl
 from ultra.errors import OutputError, SettingError
-from ultra.local_chat import checkpoint_digest
+from ultra.local_chat import RECORD, checkpoint_digest, positions
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from transformers import (
-        PreTrainedModel,
-        PreTrainedTokenizerBase,
-        Trainer,
-        TrainingArguments,
-    )
+    from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments
 
 RECIPES = Path(__file__).parent / "recipes"
-RECORD = "training.json"
+
+_OURS = {
+    "output_dir": "set 'out'",
+    "train_sampling_strategy": "set 'batching'",
+    "dataloader_drop_last": "the last step of an epoch has what is left",
+    "remove_unused_columns": "leave it out",
+    "auto_find_batch_size": "it would change what a step is made of",
+    "resume_from_checkpoint": "run the same command again",
+    "push_to_hub": "set 'push'",
+}
+"""Arguments of ``TrainingArguments`` that are decided here, and what to do instead."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Fine-tune a chat model on a release with transformers.Trainer."""
+    """Fine-tune a chat model on conversations with transformers.Trainer."""
 
-    dataset: str
-    """A release directory, or a Hub dataset as org/name or org/name@revision."""
     out: Path
     """Directory of the finished checkpoint; work in progress stands in OUT.run."""
-    model: str = ""
-    """Checkpoint to start from, a folder or a Hub id; without one, 'new' makes a model."""
-    new: NewModel | None = None
-    """Size of a new model, trained from random weights."""
-    template: str = ""
-    """Chat template, from training/templates or a file; by default the tokenizer's own."""
+    dataset: str = ""
+    """A release directory, a Hub dataset as org/name or org/name@revision, or a file."""
     dataset_config: str = ""
     """Configuration of the dataset; by default its default one."""
     split: str = "train"
     """Split to train on."""
+    eval_split: str = ""
+    """Split whose loss is evaluated, each epoch if trainer.eval_strategy says nothing else."""
+    mix: list[Part] = field(default_factory=list)
+    """Further datasets, each with a weight: how often an epoch goes through it."""
+    model: str = ""
+    """Checkpoint to start from, a folder or a Hub id; without one, 'new' makes a model."""
+    new: NewModel | None = None
+    """Size of a new model, trained from random weights."""
+    dtype: Literal["float32", "bfloat16", "auto"] = "float32"
+    """Type of the weights; with trainer.bf16, float32 weights are multiplied in bfloat16."""
+    template: str = ""
+    """Chat template, from training/templates or a file; by default the tokenizer's own."""
+    tokens: Tokens = field(default_factory=Tokens)
+    """Control tokens that are added."""
+    context: Context = field(default_factory=Context)
+    """Longer context than the model's."""
     max_length: int = 2048
-    """Longest example in tokens; what is longer is cut at its end."""
+    """Longest example in tokens."""
+    overflow: Overflow = "split"
+    """What becomes of longer conversations."""
+    carry: int = 0
+    """With 'split': rounds that the next example repeats before its own, without loss."""
+    loss: Literal["token", "sequence"] = "token"
+    """What counts the same in the mean over a step: each supervised token, or each example."""
+    batching: Batching = "packed"
+    """How a step's dialogues become micro-batches: without padding, or padded with their like."""
+    attention: Attention = "auto"
+    """Implementation of attention; auto takes FlashAttention where it runs."""
+    lora: Lora | None = None
+    """Train low-rank adapters in the place of all weights; they are merged at the end."""
+    samples: list[str] = field(default_factory=list)
+    """Prompts that are answered after each evaluation and at the end, kept in samples.jsonl."""
+    push: str = ""
+    """Model repository on the Hub, org/name, that the checkpoint is uploaded to."""
     trainer: dict[str, Any] = field(default_factory=dict)
     """Arguments of transformers.TrainingArguments, passed through as they are."""
 
     def __post_init__(self) -> None:
         if bool(self.model) == (self.new is not None):
             raise SettingError("set either 'model', to start from a checkpoint, or 'new'")
-        if self.max_length < 2:
-            raise SettingError(f"max_length: {self.max_length} is not 2 or more")
-        if "output_dir" in self.trainer:
-            raise SettingError("trainer.output_dir: set 'out' instead")
+        if not self.dataset and not self.mix:
+            raise SettingError("dataset: name a release directory, a Hub dataset or a file")
+        if self.batching == "grouped" and self.attention == "per_document":
+            raise SettingError("attention: per_document is for batching: packed")
+        for name in sorted(_OURS.keys() & self.trainer.keys()):
+            raise SettingError(f"trainer.{name}: is not yours to set here; {_OURS[name]}")
+        _ = self.shape
+
+    @property
+    def shape(self) -> Shape:
+        """How conversations become examples."""
+        return Shape(self.max_length, self.overflow, self.carry, self.loss)
+
+    @property
+    def parts(self) -> list[Part]:
+        """What is trained on."""
+        first = [Part(self.dataset, 1.0, self.dataset_config, self.split)] if self.dataset else []
+        return first + self.mix
 
 
 def train(settings: Settings) -> Path:
     """Make the checkpoint, or find it already made from the same data and settings.
 
-    A run that was killed goes on from its last whole checkpoint in ``OUT.run``.
+    A run that was killed goes on from its last whole checkpoint in ``OUT.run``. Every process that
+    ``torchrun`` starts calls this; the first of them writes.
 
     Raises:
         InputError: data or model cannot be read, or nothing is left to train on.
         SettingError: an argument that Trainer does not know, a template without marks.
-        OutputError: OUT holds something else.
+        OutputError: OUT holds something else, or there is no room for it.
+        ModelError: the loss is no number any more.
     """
-    source = data.locate(settings.dataset)
-    record = _identity(settings, source)
+    located = [(part, sources.locate(part.dataset)) for part in settings.parts]
     run = settings.out.with_name(settings.out.name + ".run")
-    if _is_trained(settings.out, record):
-        shutil.rmtree(run, ignore_errors=True)  # left if the run was killed in its last moment
-        print(f"{settings.out}: already trained on this data with these settings")
+    first = int(os.environ.get("RANK", "0")) == 0  # before torch is imported
+    record = _identity(settings, located) if first or settings.out.exists() else {}
+    if checkpoint.is_made(settings.out, record):
+        if first:
+            shutil.rmtree(run, ignore_errors=True)  # left if the run was killed in its last moment
+            print(f"{settings.out}: already trained on this data with these settings")
+            checkpoint.push(settings.out, settings.push)
         return settings.out
     arguments = _arguments(settings, run)
-    import transformers
-
-    transformers.set_seed(arguments.seed)
-    rows = data.load(settings.dataset, source, settings.dataset_config, settings.split)
-    model, tokenizer = _start(settings, rows)
-    encoded, report = data.tokenise(rows, tokenizer, settings.max_length)
-    _print_report(report)
-    trainer = _trainer(model, tokenizer, encoded, arguments)
-    with files.locked(run):
-        _claim(run, record)
-        losses = _run(trainer, run)
-        record |= {"code_version": __version__, "data": asdict(report), "losses": losses}
-        _save(settings.out, model, tokenizer, record)
-        shutil.rmtree(run)
-    print(settings.out)
+    with _locked(run, first):
+        trainer, examples = _prepared(settings, located, arguments)
+        if first:
+            checkpoint.require_room(settings.out, trainer)
+            _claim(run, {**record, "processes": arguments.world_size})
+        trainer.train(resume_from_checkpoint=checkpoint.last_whole(run))
+        record |= {"data": examples, **checkpoint.account(trainer)}
+        checkpoint.save(settings.out, trainer, record, settings.lora, settings.model)
+        if first:
+            shutil.rmtree(run)
+    if first:
+        print(settings.out)
+        checkpoint.push(settings.out, settings.push)
     return settings.out
 
 
-def _identity(settings: Settings, source: Source) -> dict[str, Any]:
+@contextmanager
+def _locked(run: Path, first: bool) -> Iterator[None]:
+    """Keep a second run out of the work folder; the other processes of this run stay outside."""
+    if not first:
+        yield
+        return
+    with files.locked(run):
+        yield
+
+
+def _identity(settings: Settings, located: list[tuple[Part, Source]]) -> dict[str, Any]:
     """What decides the weights: the rows, the settings, and what stands behind names in them."""
     chosen = asdict(settings)
-    del chosen["dataset"], chosen["out"]
+    for name in ("dataset", "dataset_config", "split", "mix", "out", "push"):
+        del chosen[name]
     contents = {}
     if settings.template:
-        contents["template"] = jsonl.digest(vocabulary.template(settings.template))
-    if settings.model and Path(settings.model).is_dir():
-        contents["model"] = checkpoint_digest(Path(settings.model))
-    return {"dataset": asdict(source), "settings": chosen, "contents": contents}
-
-
-def _is_trained(out: Path, record: dict[str, Any]) -> bool:
-    if not out.exists():
-        return False
-    try:
-        found = orjson.loads((out / RECORD).read_bytes())
-    except (OSError, orjson.JSONDecodeError):
-        found = None
-    if not isinstance(found, dict):
-        raise OutputError(f"{out}: is in the way and no checkpoint of ours; move it")
-    files.require_same(out, found, record)
-    return True
+        contents["template"] = jsonl.digest(template.read(settings.template))
+    if settings.model:
+        base = vocabulary.pinned(settings.model)
+        commit = base.rpartition("@")[2]
+        contents["model"] = checkpoint_digest(Path(base)) if Path(base).is_dir() else commit
+    datasets = []
+    for part, source in located:
+        about = asdict(source) | {"config": part.config, "split": part.split}
+        datasets.append({**about, "weight": part.weight})
+    return {"datasets": datasets, "settings": chosen, "contents": contents}
 
 
 def _claim(run: Path, record: dict[str, Any]) -> None:
@@ -129,8 +192,8 @@ def _claim(run: Path, record: dict[str, Any]) -> None:
             file.write(orjson.dumps(record))
     elif path.read_bytes() != orjson.dumps(record):
         raise OutputError(
-            f"{run}: holds an unfinished run on other data or with other settings; "
-            "go on with those, remove it, or choose another --out"
+            f"{run}: holds an unfinished run on other data, with other settings or another number "
+            "of processes; go on with those, remove it, or choose another --out"
         )
 
 
@@ -150,93 +213,105 @@ def _arguments(settings: Settings, run: Path) -> "TrainingArguments":
         "save_total_limit": 2,
         "disable_tqdm": not sys.stderr.isatty(),
         "dataloader_pin_memory": torch.cuda.is_available(),
+        "eval_strategy": "epoch" if settings.eval_split else "no",
+        "prediction_loss_only": True,
+        "remove_unused_columns": False,
+        "label_names": ["labels"],
+        "ddp_find_unused_parameters": False,
+        "logging_nan_inf_filter": False,  # it would hide what training_step stops at
     }
     try:
-        return TrainingArguments(output_dir=str(run), **(defaults | settings.trainer))
+        arguments = TrainingArguments(output_dir=str(run), **(defaults | settings.trainer))
     except (TypeError, ValueError) as error:
         raise SettingError(f"trainer: {error}") from error
+    if arguments.save_total_limit == 1:
+        raise SettingError("trainer.save_total_limit: 1 would leave none while one is written")
+    if settings.lora and arguments.fsdp:
+        raise SettingError("lora: is not sharded; leave fsdp out, or train all weights")
+    return arguments
 
 
-def _start(
-    settings: Settings, rows: "Dataset"
-) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
-    """Model and tokenizer to start from, with the chat template set."""
-    if settings.new is not None:
-        tokenizer = vocabulary.new_tokenizer(rows, settings.new)
-        model = vocabulary.new_model(tokenizer, settings.new)
-    else:
-        model, tokenizer = vocabulary.from_checkpoint(settings.model)
-    if settings.template:
-        tokenizer.chat_template = vocabulary.template(settings.template)
-    limit = model.config.max_position_embeddings
-    if settings.max_length > limit:
-        raise SettingError(f"max_length: {settings.max_length} is more than the model's {limit}")
-    return model, tokenizer
+def _prepared(
+    settings: Settings, located: list[tuple[Part, Source]], arguments: "TrainingArguments"
+) -> "tuple[Trainer, dict[str, Any]]":
+    """The trainer with everything in place, and the account of its examples."""
+    import transformers
+
+    transformers.set_seed(arguments.seed)
+    transformers.logging.disable_progress_bar()
+    model, tokenizer, added = _start(settings, located)
+    first = arguments.process_index == 0
+    with arguments.main_process_first(desc="tokenise"):
+        seed = arguments.seed if arguments.data_seed is None else arguments.data_seed
+        examples, report = tokenised.tokenise(located, tokenizer, settings.shape, seed)
+        held_out, eval_report = _held_out(settings, located[0], tokenizer)
+    trainer = trainers.make(
+        adapters.add(model, settings.lora, added) if settings.lora else model,
+        tokenizer,
+        (examples, held_out),
+        arguments,
+        settings.batching,
+        report.weighted or bool(eval_report and eval_report.weighted),
+        settings.samples,
+    )
+    account = asdict(report) | ({"eval": asdict(eval_report)} if eval_report else {})
+    if first:
+        print(report.line())
+        print(_batches(trainers.lengths(examples), settings, arguments))
+    return trainer, account
 
 
-def _print_report(report: Report) -> None:
-    share = report.supervised_tokens / report.tokens
-    reasons = ", ".join(f"{reason} {count:,}" for reason, count in report.dropped.items())
-    print(
-        f"{report.examples:,} examples, {report.tokens:,} tokens, {share:.0%} with loss, "
-        f"{report.truncated:,} cut, dropped: {reasons or 'none'}"
+def _batches(lengths: list[int], settings: Settings, arguments: "TrainingArguments") -> str:
+    bins = arguments.gradient_accumulation_steps * arguments.world_size
+    step = arguments.train_batch_size * bins
+    share = packing.efficiency(lengths, step, bins, settings.batching, arguments.seed)
+    lost = "uneven micro-batches" if settings.batching == "packed" else "padding"
+    return (
+        f"{math.ceil(len(lengths) / step):,} steps an epoch of {step} dialogues in {bins} "
+        f"{settings.batching} micro-batches, {1 - share:.1%} lost to {lost}"
     )
 
 
-def _trainer(
-    model: "PreTrainedModel",
-    tokenizer: "PreTrainedTokenizerBase",
-    encoded: "Dataset",
-    arguments: "TrainingArguments",
-) -> "Trainer":
-    from transformers import DataCollatorForSeq2Seq, Trainer
+def _held_out(
+    settings: Settings, first: tuple[Part, Source], tokenizer: "PreTrainedTokenizerBase"
+) -> "tuple[Dataset | None, tokenised.Report | None]":
+    """The examples whose loss is evaluated."""
+    if not settings.eval_split:
+        return None, None
+    part, source = first
+    held_out = Part(part.dataset, 1.0, part.config, settings.eval_split)
+    return tokenised.tokenise([(held_out, source)], tokenizer, settings.shape)
 
-    try:
-        return Trainer(
-            model=model,
-            args=arguments,
-            train_dataset=encoded,
-            data_collator=DataCollatorForSeq2Seq(tokenizer, label_pad_token_id=data.IGNORED),
-            processing_class=tokenizer,
+
+def _start(
+    settings: Settings, located: list[tuple[Part, Source]]
+) -> "tuple[Any, PreTrainedTokenizerBase, list[int]]":
+    """Model and tokenizer to start from, the chat template set, and the ids of new tokens."""
+    added: list[int] = []
+    if settings.new is not None:
+        rows = sources.load(*located[0])
+        tokenizer = vocabulary.new_tokenizer(rows, settings.new)
+        model = vocabulary.new_model(tokenizer, settings.new)
+    else:
+        model, tokenizer = vocabulary.from_checkpoint(
+            vocabulary.pinned(settings.model),
+            settings.context,
+            settings.dtype,
+            adapters.quantization(settings.lora),
         )
-    except (TypeError, ValueError) as error:
-        raise SettingError(f"trainer: {' '.join(str(error).split())}") from error
-
-
-def _run(trainer: "Trainer", run: Path) -> list[dict[str, Any]]:
-    """Train the model in place, from its last whole checkpoint; returns the losses by step."""
-    trainer.train(resume_from_checkpoint=_last_checkpoint(run))
-    history = trainer.state.log_history
-    return [{"step": one["step"], "loss": one["loss"]} for one in history if "loss" in one]
-
-
-def _last_checkpoint(run: Path) -> str | None:
-    """The newest checkpoint that was written to its end; torn ones are removed."""
-    found = sorted(run.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
-    while found:
-        try:
-            orjson.loads((found[-1] / "trainer_state.json").read_bytes())  # written last
-            return str(found[-1])
-        except (OSError, orjson.JSONDecodeError):
-            shutil.rmtree(found.pop())
-    return None
-
-
-def _save(
-    out: Path,
-    model: "PreTrainedModel",
-    tokenizer: "PreTrainedTokenizerBase",
-    record: dict[str, Any],
-) -> None:
-    """Write the checkpoint beside its place, its record last, and rename it there."""
-    partial = out.with_name(out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    model.config.use_cache = True  # Trainer turns it off, and would save it so
-    model.save_pretrained(partial)
-    tokenizer.save_pretrained(partial)
-    with files.atomic(partial / RECORD) as file:
-        file.write(orjson.dumps(record, option=orjson.OPT_INDENT_2))
-    files.rename_tree(partial, out)
+        added = vocabulary.add_tokens(model, tokenizer, settings.tokens)
+    if settings.template:
+        tokenizer.chat_template = template.read(settings.template)
+    most = positions(model.config)
+    if most is not None and settings.max_length > most:
+        raise SettingError(
+            f"max_length: {settings.max_length} is more than the {most} tokens that the model "
+            "takes; lower it, or set context.length"
+        )
+    model.config.use_cache = False  # else positions are not looked at, and dialogues leak
+    if settings.batching == "packed" or settings.attention != "auto":
+        choose(settings.attention, model)
+    return model, tokenizer, added
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 """Tokenizers and models: taken from a checkpoint, or made small and new from the data itself."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from training import conversations
 from training.context import Context, extend
 from ultra.errors import InputError, SettingError
 
@@ -13,7 +15,6 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-TEMPLATES = Path(__file__).parent / "templates"
 NORMAL_STD = 0.02
 """OpenChat's README, "StarCoder"; also GPT-2's and LLaMA's initializer_range."""
 TURN_START, TURN_END, PAD = "<|im_start|>", "<|im_end|>", "<|pad|>"
@@ -43,6 +44,8 @@ class Tokens:
     """Ends every turn, added if it is lacking; by default the tokenizer's eos_token."""
     pad: str = ""
     """Padding, added if it is lacking; by default the tokenizer's own, or one that ends nothing."""
+    extra: list[str] = field(default_factory=list)
+    """Further ones that the chat template writes, such as <|im_start|>; added if lacking."""
     init: Literal["mean", "normal"] = "mean"
     """New rows of the embeddings: the mean of those in use, or drawn from N(0, 0.02)."""
     multiple_of: int = 0
@@ -59,8 +62,9 @@ def new_tokenizer(rows: "Dataset", size: NewModel) -> "PreTrainedTokenizerBase":
     from transformers import PreTrainedTokenizerFast
 
     def texts() -> Iterator[str]:
-        for messages in rows["messages"]:
-            yield from (turn["content"] for turn in messages)
+        for row in rows:
+            found = conversations.dialogue(row)
+            yield from (turn["content"] for turn in (found.messages if found else []))
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -106,39 +110,94 @@ def new_model(tokenizer: "PreTrainedTokenizerBase", size: NewModel) -> "PreTrain
     return LlamaForCausalLM(config)
 
 
+def pinned(model: str) -> str:
+    """A checkpoint as a name that stays the same: a folder, or ``org/name@commit`` on the Hub.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    if Path(model).is_dir():
+        return model
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from huggingface_hub.utils import httpx  # type: ignore[attr-defined]
+
+    name, _, revision = model.partition("@")
+    try:
+        config = hf_hub_download(name, "config.json", revision=revision or None)
+    except (OSError, HfHubHTTPError, HFValidationError, httpx.HTTPError) as error:
+        raise _not_found(model, error) from error
+    return f"{name}@{Path(config).parent.name}"
+
+
+def _not_found(model: str, error: Exception) -> InputError:
+    why = " ".join(str(error).split())[:300]
+    return InputError(f"model {model}: no folder with a checkpoint, nor found on the Hub ({why})")
+
+
 def from_checkpoint(
-    model: str, context: Context | None = None, dtype: str = "float32"
+    model: str, context: Context | None = None, dtype: str = "float32", quantization: Any = None
 ) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
     """Load model and tokenizer from a folder, or from the Hub as ``org/name[@revision]``.
 
     ``dtype`` is that of the weights: ``float32``, ``bfloat16``, or ``auto`` for the checkpoint's.
+    ``quantization`` is what :func:`training.adapters.quantization` returns.
 
     Raises:
         InputError: there is none, it cannot be loaded, or its tokenizer is not a fast one.
         SettingError: the model's context cannot be extended so.
     """
     from safetensors import SafetensorError
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM
 
-    name, at, revision = (model, "", "") if Path(model).is_dir() else model.partition("@")
-    version = {"revision": revision} if at else {}
+    name, version = _named(model)
+    tokenizer = _tokenizer(model)
+    more = {"quantization_config": quantization} if quantization is not None else {}
     try:
         config = AutoConfig.from_pretrained(name, **version)
-        tokenizer = AutoTokenizer.from_pretrained(name, **version)
         extend(config, context or Context())
-        loaded = AutoModelForCausalLM.from_pretrained(name, config=config, dtype=dtype, **version)
+        loaded = AutoModelForCausalLM.from_pretrained(
+            name, config=config, dtype=dtype, **version, **more
+        )
     except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
-        why = " ".join(str(error).split())[:300]
-        raise InputError(
-            f"model {model}: no folder with a checkpoint, nor found on the Hub ({why})"
-        ) from error
+        raise _not_found(model, error) from error
+    if context and context.length:
+        tokenizer.model_max_length = context.length
+    return loaded, tokenizer
+
+
+def _named(model: str) -> tuple[str, dict[str, str]]:
+    """What ``from_pretrained`` takes for a folder, or for a name with or without a revision."""
+    name, _, revision = (model, "", "") if Path(model).is_dir() else model.partition("@")
+    return name, {"revision": revision} if revision else {}
+
+
+def _tokenizer(model: str) -> "PreTrainedTokenizerBase":
+    from transformers import AutoTokenizer
+
+    name, version = _named(model)
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name, **version)
+    except (OSError, ValueError, RuntimeError, ImportError) as error:
+        raise _not_found(model, error) from error
     if not getattr(tokenizer, "is_fast", False):
         raise InputError(
             f"model {model}: its tokenizer is not a fast one; save one with a tokenizer.json"
         )
-    if context and context.length:
-        tokenizer.model_max_length = context.length
-    return loaded, tokenizer
+    return tokenizer
+
+
+def tokenizer_with(model: str, tokens: Tokens) -> "PreTrainedTokenizerBase":
+    """A checkpoint's tokenizer, without its model, with the control tokens that training adds.
+
+    Raises:
+        InputError: there is none, or it is not a fast one.
+        SettingError: as :func:`add_tokens`.
+    """
+    tokenizer = _tokenizer(model)
+    end = tokenizer.eos_token_id
+    _name_tokens(tokenizer, tokens, [] if end is None else [end])
+    return tokenizer
 
 
 def add_tokens(
@@ -163,7 +222,8 @@ def add_tokens(
         SettingError: the padding would be the end of a turn, or nothing ends a turn.
         InputError: the checkpoint's generation config cannot be saved.
     """
-    rows = model.get_input_embeddings().weight.shape[0]
+    given: Any = model.get_input_embeddings()
+    rows = given.num_embeddings
     used = {row for row in tokenizer.get_vocab().values() if row < rows}
     stops = _stops(model, tokenizer)
     _name_tokens(tokenizer, tokens, stops)
@@ -203,6 +263,8 @@ def _name_tokens(tokenizer: Any, tokens: Tokens, stops: list[int]) -> None:
         raise SettingError(f"tokens.pad: {pad} is the end of a turn; name another, or none")
     if pad:
         tokenizer.add_special_tokens({"pad_token": pad})
+    lacking = [token for token in tokens.extra if token not in tokenizer.get_vocab()]
+    tokenizer.add_tokens(lacking, special_tokens=True)
 
 
 def _fill(model: Any, used: list[int], new: list[int], init: str) -> None:
@@ -214,7 +276,7 @@ def _fill(model: Any, used: list[int], new: list[int], init: str) -> None:
     if head is not None and head.weight is not given.weight:
         matrices.append(head.weight)
     bias = getattr(head, "bias", None)
-    with torch.no_grad():
+    with torch.no_grad(), _whole([*matrices, *([] if bias is None else [bias])]):
         for matrix in matrices if new else []:
             if init == "mean":
                 matrix[new] = _mean(matrix, used)
@@ -223,6 +285,20 @@ def _fill(model: Any, used: list[int], new: list[int], init: str) -> None:
                 matrix[new] = draws.to(matrix)
         if bias is not None and new:
             bias[new] = _mean(bias, used)
+
+
+@contextmanager
+def _whole(parameters: "list[Tensor]") -> Iterator[None]:
+    """Weights that DeepSpeed's ZeRO-3 spread over processes, put together to be written."""
+    from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
+
+    if not is_deepspeed_zero3_enabled():
+        yield
+        return
+    import deepspeed
+
+    with deepspeed.zero.GatheredParameters(parameters, modifier_rank=0):
+        yield
 
 
 def _mean(values: "Tensor", used: list[int]) -> "Tensor":
@@ -260,16 +336,3 @@ def _make_savable(generation: Any) -> None:
     except ValueError as error:
         why = " ".join(str(error).split())[:300]
         raise InputError(f"model: its generation_config.json cannot be saved ({why})") from error
-
-
-def template(name: str) -> str:
-    """A chat template: a name in ``training/templates`` or the path of a Jinja file.
-
-    Raises:
-        SettingError: there is no such template.
-    """
-    path = TEMPLATES / f"{name}.jinja" if "/" not in name and "." not in name else Path(name)
-    if not path.is_file():
-        known = ", ".join(sorted(known.stem for known in TEMPLATES.glob("*.jinja")))
-        raise SettingError(f"template {name}: no such file, and no template of that name ({known})")
-    return path.read_text(encoding="utf-8").rstrip("\n")

@@ -11,7 +11,10 @@ from ultra.errors import CallError, ModelError, SettingError
 from ultra.schema import Message
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+RECORD = "training.json"
+"""What a checkpoint was trained on, how, and how long."""
 
 
 class LocalChat:
@@ -64,7 +67,7 @@ class LocalChat:
         except TemplateError as error:
             raise CallError(f"model {self.name}: its chat template refuses ({error})") from error
         prompt = encoded["input_ids"].shape[1]
-        room = positions(model) - prompt
+        room = (positions(model.config) or 2**20) - prompt
         if room < 1:
             raise CallError(f"model {self.name}: {prompt} tokens leave no room for an answer")
         torch.manual_seed(sampling.draw)
@@ -121,9 +124,24 @@ def load(path: Path) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
     return model.eval(), tokenizer
 
 
-def positions(model: "PreTrainedModel") -> int:
-    """How many tokens of prompt and answer a model takes together."""
-    return int(getattr(model.config, "max_position_embeddings", 0) or 2**20)
+def positions(config: "PreTrainedConfig") -> int | None:
+    """How many tokens a model takes, scaled positions counted in; None if it states no limit.
+
+    Counted as vLLM counts them. Where frequencies differ by layer (Gemma 3),
+    ``max_position_embeddings`` has the scaling in it.
+    """
+    text: Any = config.get_text_config()
+    stated: int | None = getattr(text, "max_position_embeddings", None)
+    rope = getattr(text, "rope_parameters", None) or {}
+    if stated is None:
+        return None
+    factor: float = rope.get("factor") or 1
+    if rope.get("rope_type") in ("linear", "dynamic"):
+        return round(stated * factor)
+    if rope.get("rope_type") == "yarn":
+        trained: int = rope["original_max_position_embeddings"]
+        return max(stated, round(trained * factor))
+    return stated
 
 
 def draw_arguments(sampling: Sampling) -> dict[str, Any]:
@@ -135,10 +153,14 @@ def draw_arguments(sampling: Sampling) -> dict[str, Any]:
 
 
 def checkpoint_digest(path: Path) -> str:
-    """xxh3-128 over the names and bytes of the files that make up a checkpoint, 32 hex digits."""
+    """xxh3-128 over the names and bytes of the files that make up a checkpoint, 32 hex digits.
+
+    The record of its training is not one of them: it tells how long that took.
+    """
     digest = xxhash.xxh3_128()
+    kinds = {".json", ".jinja", ".safetensors", ".bin", ".model", ".txt"}
     for file in sorted(path.iterdir()):
-        if file.suffix in {".json", ".jinja", ".safetensors", ".bin", ".model", ".txt"}:
+        if file.suffix in kinds and file.name != RECORD:
             digest.update(file.name.encode("utf-8") + b"\0")
             with file.open("rb") as opened:
                 while block := opened.read(2**20):

@@ -16,7 +16,7 @@ import orjson
 import pytest
 
 from tests.conftest import ROOT
-from training import chat
+from training import chat, stream
 from ultra import command, local_chat
 from ultra.chat import Sampling
 from ultra.errors import InputError, ModelError, SettingError
@@ -201,16 +201,16 @@ def test_a_template_that_refuses_is_one_clear_line(
 # What a terminal gets to see.
 
 
-def streamed(tokenizer: Any, text: str, *, torn: int = 0) -> chat.Stream:
+def streamed(tokenizer: Any, text: str, *, torn: int = 0) -> stream.Stream:
     """A stream that got the tokens of a text, less the last few."""
     import torch
 
-    stream = chat.Stream(tokenizer, {-1})
+    made = stream.Stream(tokenizer, {-1})
     ids = tokenizer.encode(text, add_special_tokens=False)
-    stream.put(torch.tensor([ids]))  # the prompt
+    made.put(torch.tensor([ids]))  # the prompt
     for one in ids[: len(ids) - torn]:
-        stream.put(torch.tensor([one]))
-    return stream
+        made.put(torch.tensor([one]))
+    return made
 
 
 def test_no_character_is_torn(byte_tokenizer: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -220,10 +220,10 @@ def test_no_character_is_torn(byte_tokenizer: Any, capsys: pytest.CaptureFixture
 
 
 def test_what_ends_within_a_character_shows_that(byte_tokenizer: Any) -> None:
-    stream = streamed(byte_tokenizer, "so 日", torn=1)
-    assert stream.text == "so"
-    stream.end()
-    assert stream.text == "so \ufffd"
+    torn = streamed(byte_tokenizer, "so 日", torn=1)
+    assert torn.text == "so"
+    torn.end()
+    assert torn.text == "so \ufffd"
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ def test_what_ends_within_a_character_shows_that(byte_tokenizer: Any) -> None:
 def test_a_terminal_shows_control_sequences_and_does_not_act_on_them(
     text: str, terminal: str
 ) -> None:
-    assert chat.shown(text) == terminal
+    assert stream.shown(text) == terminal
 
 
 def test_control_sequences_are_escaped_on_terminals_alone(
@@ -366,10 +366,10 @@ def test_ctrl_c_stops_an_answer_and_keeps_what_was_said(
 def test_ctrl_c_before_the_first_word_forgets_the_turn(
     say: Say, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupt(stream: chat.Stream, tokens: Any) -> None:
+    def interrupt(writing: stream.Stream, tokens: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(chat.Stream, "put", interrupt)
+    monkeypatch.setattr(stream.Stream, "put", interrupt)
     said = say(QUESTION)
     assert said.turns == []
     assert "# stopped before a word was said" in said.err

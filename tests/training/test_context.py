@@ -17,8 +17,9 @@ from transformers import (
     Phi3Config,
 )
 
-from training.context import Context, extend, limit
+from training.context import Context, extend
 from ultra.errors import SettingError
+from ultra.local_chat import positions
 
 TRAINED, LENGTH = 64, 160  # a factor of 2.5
 SIZE = {"vocab_size": 32, "hidden_size": 64, "intermediate_size": 8, "num_hidden_layers": 1}
@@ -49,7 +50,7 @@ def frequencies(model: Any) -> Any:
 
 @pytest.mark.parametrize("rope", ["extrapolate", "linear", "dynamic", "yarn"])
 def test_the_limit_is_the_length_asked_for(rope: Any, tmp_path: Path) -> None:
-    assert limit(extended(rope, tmp_path)) == LENGTH
+    assert positions(extended(rope, tmp_path)) == LENGTH
 
 
 @pytest.mark.parametrize(("trained", "length"), [(3000, 8192), (2047, 8191), (2500, 11300)])
@@ -57,7 +58,7 @@ def test_the_limit_is_the_length_asked_for(rope: Any, tmp_path: Path) -> None:
 def test_the_limit_is_exact_for_any_ratio(rope: Any, trained: int, length: int) -> None:
     config = LlamaConfig(max_position_embeddings=trained)
     extend(config, Context(length, rope))
-    assert limit(config) == length
+    assert positions(config) == length
 
 
 @pytest.mark.parametrize("rope", ["extrapolate", "linear", "dynamic", "yarn"])
@@ -174,7 +175,7 @@ def test_a_model_without_rotary_positions_cannot_be_extended(config: Any, kind: 
 def test_learned_positions_of_the_length_asked_for_are_fine() -> None:
     config = GPTBigCodeConfig(n_positions=8192)
     extend(config, Context(8192))
-    assert limit(config) == 8192
+    assert positions(config) == 8192
 
 
 def test_frequencies_that_differ_by_layer_can_only_be_extrapolated() -> None:
@@ -183,7 +184,7 @@ def test_frequencies_that_differ_by_layer_can_only_be_extrapolated() -> None:
     with pytest.raises(SettingError, match=r"context\.rope: yarn .*use extrapolate"):
         extend(config, Context(LENGTH, "yarn"))
     extend(config, Context(LENGTH))
-    assert limit(config) == LENGTH
+    assert positions(config) == LENGTH
     assert config.rope_parameters == rope
 
 
@@ -196,13 +197,13 @@ def test_a_scaling_that_the_model_does_not_know_is_refused() -> None:
 def test_sliding_windows_stay() -> None:
     config = MistralConfig(max_position_embeddings=TRAINED, sliding_window=16)
     extend(config, Context(LENGTH, "yarn"))
-    assert (limit(config), config.sliding_window) == (LENGTH, 16)
+    assert (positions(config), config.sliding_window) == (LENGTH, 16)
 
 
 def test_a_limit_that_others_wrote_is_counted_as_vllm_does() -> None:
     rope = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}
-    assert limit(llama(rope_parameters=rope)) == 256  # as Qwen's cards say to write it
-    assert limit(BloomConfig()) is None
+    assert positions(llama(rope_parameters=rope)) == 256  # as Qwen's cards say to write it
+    assert positions(BloomConfig()) is None
 
 
 @pytest.mark.parametrize(

@@ -28,10 +28,11 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from training import vocabulary
-from training.context import Context, limit
+from training import template, vocabulary
+from training.context import Context
 from training.vocabulary import PAD, TURN_END, TURN_START, NewModel, Tokens
 from ultra.errors import InputError, SettingError
+from ultra.local_chat import positions
 
 DIGEST = """
 import hashlib
@@ -108,14 +109,14 @@ def test_heads_that_do_not_fit_the_width_are_refused(
 def test_a_template_is_a_name_or_a_file(tmp_path: Path) -> None:
     own = tmp_path / "own.jinja"
     own.write_text("{% generation %}x{% endgeneration %}\n")
-    assert vocabulary.template(str(own)) == "{% generation %}x{% endgeneration %}"
-    assert "<|im_start|>" in vocabulary.template("chatml")
+    assert template.read(str(own)) == "{% generation %}x{% endgeneration %}"
+    assert "<|im_start|>" in template.read("chatml")
 
 
 @pytest.mark.parametrize("name", ["chatmi", "missing/own.jinja", "own.jinja", ""])
 def test_an_unknown_template_names_the_known_ones(name: str) -> None:
     with pytest.raises(SettingError, match=r"\(.*chatml.*\)"):
-        vocabulary.template(name)
+        template.read(name)
 
 
 @pytest.mark.parametrize("name", ["no/such-model", "/no/such/folder"])
@@ -461,7 +462,7 @@ def test_a_checkpoint_is_extended_before_it_is_built(base: Path, tmp_path: Path)
     torch.testing.assert_close(inverse, plain / 4)
     again, tokenizer = vocabulary.from_checkpoint(str(tmp_path))
     assert torch.equal(again.model.rotary_emb.inv_freq, inverse)
-    assert limit(again.config) == tokenizer.model_max_length == 256
+    assert positions(again.config) == tokenizer.model_max_length == 256
 
 
 def test_a_context_that_does_not_fit_names_the_setting(base: Path) -> None:

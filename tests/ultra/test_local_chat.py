@@ -10,7 +10,7 @@ import torch
 from datasets import Dataset
 from transformers import AutoModelForCausalLM
 
-from training import vocabulary
+from training import template, vocabulary
 from training.vocabulary import NewModel
 from ultra.chat import Completion, Sampling
 from ultra.errors import CallError, ModelError
@@ -29,7 +29,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("checkpoints") / "tiny"
     talk = [*HI, {"role": "assistant", "content": "good day"}]
     tokenizer = vocabulary.new_tokenizer(Dataset.from_list([{"messages": talk}]), SIZE)
-    tokenizer.chat_template = vocabulary.template("chatml")
+    tokenizer.chat_template = template.read("chatml")
     torch.manual_seed(0)
     vocabulary.new_model(tokenizer, SIZE).save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -1,0 +1,205 @@
+"""Checkpoints: found whole, saved whole, with a record and a card, and put on the Hub."""
+
+import platform
+import shutil
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import yaml
+
+from training import adapters, packing
+from training.adapters import Lora
+from training.samples import SAMPLES
+from training.trainer import COMPLETE, lengths
+from ultra import __version__, files, prompts
+from ultra.errors import OutputError
+from ultra.local_chat import RECORD
+
+if TYPE_CHECKING:
+    from transformers import Trainer
+
+_CARD = Path(__file__).parent / "card.md"
+_PACKAGES = ("accelerate", "datasets", "tokenizers", "torch", "transformers")
+
+
+def is_made(out: Path, record: dict[str, Any]) -> bool:
+    """Whether the finished checkpoint of just this record is there.
+
+    Raises:
+        OutputError: something else is in its place.
+    """
+    if not out.exists():
+        return False
+    try:
+        found = orjson.loads((out / RECORD).read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        found = None
+    if not isinstance(found, dict):
+        raise OutputError(f"{out}: is in the way and no checkpoint of ours; move it")
+    files.require_same(out, found, record)
+    return True
+
+
+def last_whole(run: Path) -> str | None:
+    """The newest checkpoint in the work folder that was written to its end."""
+    found = sorted(run.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+    whole = [path for path in found if (path / COMPLETE).exists()]
+    return str(whole[-1]) if whole else None
+
+
+def require_room(out: Path, trainer: "Trainer") -> None:
+    """Make sure that what will be written has room.
+
+    Raises:
+        OutputError: names how much is free and how much is needed.
+    """
+    model: Any = trainer.model
+    trained = sum(one.numel() for one in model.parameters() if one.requires_grad)
+    weights = sum(one.numel() * one.element_size() for one in model.parameters())
+    kept = (trainer.args.save_total_limit or 1) + 1  # one more while the oldest is not yet removed
+    every = 0 if trainer.args.save_strategy == "no" else kept
+    saved = 4 * trained if hasattr(model, "peft_config") else weights
+    needed = every * (saved + 8 * trained) + weights  # AdamW keeps two float32 of each
+    free = shutil.disk_usage(out.parent).free
+    if free < needed:
+        raise OutputError(
+            f"{out.parent}: {free / 1e9:.1f} GB are free, and checkpoints may take "
+            f"{needed / 1e9:.1f} GB; make room, or lower trainer.save_total_limit"
+        )
+
+
+def account(trainer: Any) -> dict[str, Any]:
+    """What a finished run was: code, arguments, losses, tokens, time."""
+    arguments = trainer.args.to_dict()
+    for name in ("output_dir", "hub_token", "logging_dir"):  # of this machine, or secret
+        arguments.pop(name, None)
+    history = trainer.state.log_history
+    steps = trainer.state.global_step
+    return {
+        "code_version": __version__,
+        "packages": {name: version(name) for name in _PACKAGES}
+        | {"python": platform.python_version()},
+        "arguments": arguments,
+        "processes": trainer.args.world_size,
+        "steps": steps,
+        "epochs": round(trainer.state.epoch or 0.0, 4),
+        "tokens": _tokens(trainer),
+        "seconds": round(trainer.marks.spent(), 1),
+        "losses": [{"step": one["step"], "loss": one["loss"]} for one in history if "loss" in one],
+        "eval_losses": [
+            {"step": one["step"], "loss": one["eval_loss"]} for one in history if "eval_loss" in one
+        ],
+    }
+
+
+def _tokens(trainer: Any) -> int:
+    """Tokens of all examples that were trained on, each as often as it was."""
+    sampler = trainer.steps
+    rounds = trainer.args.gradient_accumulation_steps
+    per_epoch = len(sampler) // rounds
+    epochs, rest = divmod(trainer.state.global_step, per_epoch)
+    sizes = lengths(trainer.train_dataset)
+    shape = (sampler.effective_batch_size, rounds * trainer.args.world_size, trainer.batching)
+    last = packing.steps(sizes, *shape, sampler.order_seed(epochs))
+    partly = (
+        sizes[one]
+        for step, _ in zip(last, range(rest), strict=False)
+        for micro in step
+        for one in micro
+    )
+    return int(epochs * sum(sizes) + sum(partly))
+
+
+def save(out: Path, trainer: Any, record: dict[str, Any], lora: Lora | None, base: str) -> None:
+    """Write the checkpoint beside its place, its record last, and rename it there.
+
+    Every process calls this; the first one writes what is not spread over them.
+    """
+    partial = out.with_name(out.name + ".partial")
+    first = trainer.args.process_index == 0
+    if first:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+    trainer.accelerator.wait_for_everyone()
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    model.config.use_cache = True  # it was off, and would be saved so
+    if lora is None:
+        trainer.save_model(str(partial))
+    elif first:
+        model.save_pretrained(partial / "adapter")
+        whole = adapters.merged(model, lora, base, partial / "adapter")
+        whole.config.use_cache = True
+        whole.save_pretrained(partial)
+    if first:
+        trainer.processing_class.save_pretrained(partial)
+        (partial / "training_args.bin").unlink(missing_ok=True)  # a pickle; the record has it all
+        samples = Path(trainer.args.output_dir, SAMPLES)
+        if samples.exists():
+            shutil.copyfile(samples, partial / SAMPLES)
+        files.write_text(partial / "README.md", card(out.name, record, base))
+        with files.atomic(partial / RECORD) as file:
+            option = orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS
+            file.write(orjson.dumps(record, default=str, option=option))
+        files.rename_tree(partial, out)
+    trainer.accelerator.wait_for_everyone()
+
+
+def card(name: str, record: dict[str, Any], base: str) -> str:
+    """The model card: what it was made from and how, all taken from the record."""
+    datasets = record["datasets"]
+    head: dict[str, Any] = {"library_name": "transformers", "pipeline_tag": "text-generation"}
+    if base and not Path(base).exists():
+        head["base_model"] = base.partition("@")[0]
+    on_hub = [one["name"] for one in datasets if "/" in one["name"]]
+    head |= {"datasets": on_hub} if on_hub else {}
+    head["tags"] = ["ultra", "sft", *(["demo"] if any(one["demo"] for one in datasets) else [])]
+    rows = [
+        f"| {one['name']} | {one['split']} | {one['weight']:g} | `{one['digest']}` |"
+        for one in datasets
+    ]
+    losses, evaluated = record["losses"], record["eval_losses"]
+    slots = {
+        "head": yaml.safe_dump(head, sort_keys=False).strip(),
+        "name": name,
+        "base": base if "base_model" in head else "random weights" if not base else "a local model",
+        "rows": "\n".join(rows),
+        "template": record["settings"]["template"] or "that of the base model",
+        "loss": f"{losses[-1]['loss']:.4f}" if losses else "not logged",
+        "eval_loss": f"{evaluated[-1]['loss']:.4f}" if evaluated else "not evaluated",
+        "version": str(record["code_version"]),
+    }
+    slots |= {key: f"{record[key]:,}" for key in ("steps", "tokens", "processes", "seconds")}
+    slots |= {key: f"{record['data'][key]:,}" for key in ("examples", "supervised_tokens")}
+    slots["epochs"] = f"{record['epochs']:g}"
+    slots["settings"] = yaml.safe_dump(record["settings"], sort_keys=False).strip()
+    return prompts.load(_CARD).fill(slots) + "\n"
+
+
+def push(folder: Path, repo: str) -> None:
+    """Upload a finished checkpoint as one commit; what is there already is not sent again.
+
+    Raises:
+        OutputError: the Hub refuses it, or is not to be reached.
+    """
+    if not repo:
+        return
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+    from huggingface_hub.utils import httpx  # type: ignore[attr-defined]
+
+    api = HfApi(library_name="ultra", library_version=__version__)
+    try:
+        api.create_repo(repo, private=True, exist_ok=True)
+        done = api.upload_folder(
+            repo_id=repo, folder_path=folder, commit_message=f"{folder.name}, trained with ultra"
+        )
+    except (HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, httpx.HTTPError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise OutputError(
+            f"push: {repo} cannot be written ({why}); the checkpoint is in {folder}, run the same "
+            "command again"
+        ) from error
+    print(done.commit_url if done else repo, file=sys.stderr)

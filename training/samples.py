@@ -1,0 +1,63 @@
+"""Answers to fixed prompts while a model is trained."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ultra import jsonl
+
+if TYPE_CHECKING:
+    from transformers import TrainerCallback
+
+SAMPLES = "samples.jsonl"
+LENGTH = 128
+"""Tokens that a sample has at most."""
+
+
+def callback(trainer: Any, prompts: list[str]) -> "TrainerCallback":
+    """Answers all prompts greedily after each evaluation, or each epoch if there is none."""
+    from transformers import TrainerCallback
+
+    class Samples(TrainerCallback):  # type: ignore[misc]
+        def on_evaluate(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
+            self.write(args, state)
+
+        def on_epoch_end(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
+            if args.eval_strategy == "no":
+                self.write(args, state)
+
+        def write(self, args: Any, state: Any) -> None:
+            """Add this step's answers; a step that is run again after a kill replaces its own."""
+            if not state.is_world_process_zero:
+                return
+            place = Path(args.output_dir, SAMPLES)
+            before = list(jsonl.read(place)) if place.exists() else []
+            rows = [one for one in before if one["step"] < state.global_step]
+            for prompt in prompts:
+                text = answer(trainer, prompt)
+                rows.append({"step": state.global_step, "prompt": prompt, "answer": text})
+            jsonl.write(place, rows)
+
+    return Samples()
+
+
+def answer(trainer: Any, prompt: str) -> str:
+    """The model's greedy answer to one message; dropout off, no random numbers drawn."""
+    import torch
+
+    from training.conversations import Dialogue
+    from training.encoding import Encoder
+
+    model, tokenizer = trainer.accelerator.unwrap_model(trainer.model), trainer.processing_class
+    ids = Encoder(tokenizer).prompt(Dialogue([{"role": "user", "content": prompt}], [None])) or []
+    was_training = model.training
+    model.eval()
+    with torch.inference_mode():
+        output = model.generate(
+            input_ids=torch.tensor([ids], device=model.device),
+            attention_mask=torch.ones(1, len(ids), dtype=torch.long, device=model.device),
+            max_new_tokens=LENGTH,
+            do_sample=False,
+            use_cache=True,
+        )
+    model.train(was_training)
+    return str(tokenizer.decode(output[0, len(ids) :], skip_special_tokens=True)).strip()
