@@ -82,7 +82,7 @@ def kill(where: str, folder: Path, release: Path, processes: int = 1) -> Setting
     )
     assert process.stdout
     with process.stdout as printed:
-        assert any(line == "hangs\n" for line in printed)
+        assert any("hangs" in line for line in printed)  # two may say it in one line
     for one in [*psutil.Process(process.pid).children(recursive=True), process]:
         one.send_signal(signal.SIGKILL)
     process.wait()
