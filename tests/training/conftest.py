@@ -9,6 +9,7 @@ import pytest
 
 from tests.training.tiny import CHATS, settings, write_release
 from training import sft, template, vocabulary
+from training.sft import Settings
 from training.vocabulary import NewModel
 
 
@@ -24,6 +25,12 @@ def _one_thread() -> None:
 @pytest.fixture(scope="session")
 def tiny_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_release(tmp_path_factory.mktemp("releases") / "tiny-1.0.0", CHATS)
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, tiny_release: Path) -> Settings:
+    """The settings of the shared checkpoint, for a place of one's own."""
+    return settings(tmp_path, tiny_release, tmp_path / "model")
 
 
 @pytest.fixture(scope="session")

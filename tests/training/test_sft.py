@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.training.tiny import CHATS, chat, recipe_file, settings, write_release
+from tests.training.tiny import CHATS, chat, recipe_file, write_release
 from training import checkpoint as checkpoints
 from training import sft, template
 from training import trainer as trainers
@@ -36,12 +36,6 @@ def contents(folder: Path) -> dict[Path, str]:
 
 def with_trainer(chosen: Settings, **arguments: Any) -> Settings:
     return replace(chosen, trainer=chosen.trainer | arguments)
-
-
-@pytest.fixture
-def tiny(tmp_path: Path, tiny_release: Path) -> Settings:
-    """The settings of the shared checkpoint, for a place of one's own."""
-    return settings(tmp_path, tiny_release, tmp_path / "model")
 
 
 def test_the_checkpoint_loads_as_any_other(checkpoint: Path) -> None:
