@@ -1,9 +1,11 @@
 """LoRA and QLoRA through peft."""
 
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from training import vocabulary
 from ultra.errors import SettingError
 
 if TYPE_CHECKING:
@@ -75,9 +77,16 @@ def add(model: "PreTrainedModel", lora: Lora, new_tokens: list[int]) -> Any:
         task_type="CAUSAL_LM",
     )
     try:
-        return get_peft_model(model, config)
+        with warnings.catch_warnings():
+            # peft 0.21 asks for it by its name in transformers 4.
+            warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)
+            tuned = get_peft_model(model, config)
     except ValueError as error:
         raise SettingError(f"lora.targets: {' '.join(str(error).split())[:300]}") from error
+    # With a name, peft looks there for the size of the embeddings, and saves all of them with each
+    # checkpoint if ours have more rows.
+    config.base_model_name_or_path = None
+    return tuned
 
 
 def _rows(model: "PreTrainedModel", ids: list[int]) -> dict[str, list[int]]:
@@ -87,6 +96,15 @@ def _rows(model: "PreTrainedModel", ids: list[int]) -> dict[str, list[int]]:
         layers.append(model.get_output_embeddings())
     names = {id(layer): name.rpartition(".")[2] for name, layer in model.named_modules()}
     return {names[id(layer)]: ids for layer in layers}
+
+
+def save(model: Any, base: str, folder: Path) -> None:
+    """Write the adapters alone; ``base`` is what they belong to, a folder or a name on the Hub."""
+    (config,) = model.peft_config.values()
+    name, version = vocabulary.named(vocabulary.label(base))
+    config.base_model_name_or_path, config.revision = name, version.get("revision")
+    model.save_pretrained(folder, save_embedding_layers=False)
+    (folder / "README.md").unlink()  # an empty form; ours is beside the whole model
 
 
 def merged(model: Any, lora: Lora, base: str, adapter: Path) -> "PreTrainedModel":
@@ -101,8 +119,14 @@ def merged(model: Any, lora: Lora, base: str, adapter: Path) -> "PreTrainedModel
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    name, _, revision = base.partition("@")
-    fresh = AutoModelForCausalLM.from_pretrained(name, revision=revision or None)
-    fresh.resize_token_embeddings(model.get_base_model().get_input_embeddings().weight.shape[0])
-    merged_there: PreTrainedModel = PeftModel.from_pretrained(fresh, adapter).merge_and_unload()
-    return merged_there
+    rounded = model.get_base_model()
+    name, version = vocabulary.named(base)
+    fresh = AutoModelForCausalLM.from_pretrained(name, dtype=rounded.dtype, **version)
+    rows = rounded.get_input_embeddings().weight.shape[0]
+    fresh.resize_token_embeddings(rows, mean_resizing=False)
+    there: PreTrainedModel = PeftModel.from_pretrained(fresh, adapter).merge_and_unload()
+    # These know of the new tokens and of the longer context.
+    there.config, there.generation_config = rounded.config, rounded.generation_config
+    if hasattr(there.config, "quantization_config"):
+        del there.config.quantization_config
+    return there

@@ -1,8 +1,11 @@
 """Checkpoints: found whole, saved whole, with a record and a card, and put on the Hub."""
 
+import errno
 import platform
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,6 +74,48 @@ def require_room(out: Path, trainer: "Trainer") -> None:
         )
 
 
+@contextmanager
+def told_if_full(folder: Path) -> Iterator[None]:
+    """Say in one line that a disk filled up while a checkpoint was written.
+
+    Raises:
+        OutputError: there was no room for a file. Other errors pass as they are.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
+        if not _is_full(error):
+            raise
+        raise OutputError(
+            f"{folder}: no room for a checkpoint ({' '.join(str(error).split())[:200]}); make room "
+            "and run the same command again, it goes on from the last whole one"
+        ) from error
+
+
+def _is_full(error: BaseException | None) -> bool:
+    """Whether an error, or one that it came from, is of a disk, quota or file size at its end."""
+    if error is None:
+        return False
+    number = error.errno if isinstance(error, OSError) else None
+    return (
+        number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        or any(sign in str(error) for sign in _FULL)
+        or _is_full(error.__cause__ or error.__context__)
+    )
+
+
+_FULL = (
+    "No space left",
+    "File too large",
+    "Disk quota exceeded",
+    "file write failed",
+    "inline_container.cc",
+)
+"""What safetensors says, and torch, whose writer does not keep the number of the error."""
+
+
 def account(trainer: Any) -> dict[str, Any]:
     """What a finished run was: code, arguments, losses, tokens, time."""
     arguments = trainer.args.to_dict()
@@ -129,7 +174,7 @@ def save(out: Path, trainer: Any, record: dict[str, Any], lora: Lora | None, bas
     if lora is None:
         trainer.save_model(str(partial))
     elif first:
-        model.save_pretrained(partial / "adapter")
+        adapters.save(model, base, partial / "adapter")
         whole = adapters.merged(model, lora, base, partial / "adapter")
         whole.config.use_cache = True
         whole.save_pretrained(partial)

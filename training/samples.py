@@ -25,15 +25,25 @@ def callback(trainer: Any, prompts: list[str]) -> "TrainerCallback":
             if args.eval_strategy == "no":
                 self.write(args, state)
 
+        def on_train_end(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
+            if self.newest != state.global_step:
+                self.write(args, state)
+
+        newest = -1
+
         def write(self, args: Any, state: Any) -> None:
-            """Add this step's answers; a step that is run again after a kill replaces its own."""
+            """Add this step's answers; a step that is run again after a kill replaces its own.
+
+            All processes answer, since weights may be spread over them; the first one writes.
+            """
+            self.newest = state.global_step
+            answers = [answer(trainer, prompt) for prompt in prompts]
             if not state.is_world_process_zero:
                 return
             place = Path(args.output_dir, SAMPLES)
             before = list(jsonl.read(place)) if place.exists() else []
             rows = [one for one in before if one["step"] < state.global_step]
-            for prompt in prompts:
-                text = answer(trainer, prompt)
+            for prompt, text in zip(prompts, answers, strict=True):
                 rows.append({"step": state.global_step, "prompt": prompt, "answer": text})
             jsonl.write(place, rows)
 

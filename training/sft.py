@@ -144,9 +144,11 @@ def train(settings: Settings) -> Path:
         if first:
             checkpoint.require_room(settings.out, trainer)
             _claim(run, {**record, "processes": arguments.world_size})
-        trainer.train(resume_from_checkpoint=checkpoint.last_whole(run))
-        record |= {"data": examples, **checkpoint.account(trainer)}
-        checkpoint.save(settings.out, trainer, record, settings.lora, settings.model)
+        with checkpoint.told_if_full(settings.out.parent):
+            trainer.train(resume_from_checkpoint=checkpoint.last_whole(run))
+            record |= {"data": examples, **checkpoint.account(trainer)}
+            base = vocabulary.pinned(settings.model) if settings.model else ""
+            checkpoint.save(settings.out, trainer, record, settings.lora, base)
         if first:
             shutil.rmtree(run)
     if first:
@@ -173,7 +175,9 @@ def _identity(settings: Settings, located: list[tuple[Part, Source]]) -> dict[st
     contents = {}
     if settings.template:
         contents["template"] = jsonl.digest(template.read(settings.template))
+        chosen["template"] = Path(settings.template).name
     if settings.model:
+        chosen["model"] = vocabulary.label(settings.model)
         base = vocabulary.pinned(settings.model)
         commit = base.rpartition("@")[2]
         contents["model"] = checkpoint_digest(Path(base)) if Path(base).is_dir() else commit

@@ -76,7 +76,7 @@ def make(
             data_collator=collate,
             processing_class=tokenizer,
         )
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError, ImportError) as error:  # a tracker that is lacking
         raise SettingError(f"trainer: {' '.join(str(error).split())}") from error
     trainer.batching, trainer.weighted = batching, weighted
     trainer.marks = _marks(trainer)

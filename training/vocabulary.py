@@ -130,6 +130,14 @@ def pinned(model: str) -> str:
     return f"{name}@{Path(config).parent.name}"
 
 
+def label(model: str) -> str:
+    """What a checkpoint is called in records and cards: of a folder only its own name.
+
+    Its path is one of this machine; what is in it is known by a digest.
+    """
+    return Path(model).resolve().name if Path(model).is_dir() else model
+
+
 def _not_found(model: str, error: Exception) -> InputError:
     why = " ".join(str(error).split())[:300]
     return InputError(f"model {model}: no folder with a checkpoint, nor found on the Hub ({why})")
@@ -150,7 +158,7 @@ def from_checkpoint(
     from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    name, version = _named(model)
+    name, version = named(model)
     tokenizer = _tokenizer(model)
     more = {"quantization_config": quantization} if quantization is not None else {}
     try:
@@ -166,7 +174,7 @@ def from_checkpoint(
     return loaded, tokenizer
 
 
-def _named(model: str) -> tuple[str, dict[str, str]]:
+def named(model: str) -> tuple[str, dict[str, str]]:
     """What ``from_pretrained`` takes for a folder, or for a name with or without a revision."""
     name, _, revision = (model, "", "") if Path(model).is_dir() else model.partition("@")
     return name, {"revision": revision} if revision else {}
@@ -175,7 +183,7 @@ def _named(model: str) -> tuple[str, dict[str, str]]:
 def _tokenizer(model: str) -> "PreTrainedTokenizerBase":
     from transformers import AutoTokenizer
 
-    name, version = _named(model)
+    name, version = named(model)
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name, **version)
     except (OSError, ValueError, RuntimeError, ImportError) as error:

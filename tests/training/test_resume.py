@@ -97,6 +97,12 @@ def killed(tiny_release: Path, tmp_path_factory: pytest.TempPathFactory) -> tupl
     return chosen, Path(f"{chosen.out}.run")
 
 
+@pytest.fixture
+def tiny(tmp_path: Path, tiny_release: Path) -> Settings:
+    """The settings of the shared checkpoint, for a place of one's own."""
+    return settings(tmp_path, tiny_release, tmp_path / "model")
+
+
 def history(done: Path) -> list[dict[str, float]]:
     return list(json.loads((done / RECORD).read_text())["losses"])
 
