@@ -35,6 +35,7 @@ _CONTROL_LIKE = re.compile(r"<\|\w+\|>")
 """How nearly all control tokens look that a template may spell out."""
 _EDGE = "\x1f"
 """Around the place of a message's text: white space, so that a template that strips shows it."""
+_MARK = re.compile(rf"({_EDGE}?)<(?P<code>[0-9a-f]{{32}}) (?P<at>\d+)>({_EDGE}?)")
 
 
 class Example(NamedTuple):
@@ -194,7 +195,7 @@ class Encoder:
         ]
         spans = bool(_GENERATION.search(self.template))
         rendered, said = self._render(marked, condition, prompt, spans)
-        marks = list(re.finditer(rf"({_EDGE}?)<{code} (\d+)>({_EDGE}?)", rendered))
+        marks = [mark for mark in _MARK.finditer(rendered) if mark["code"] == code]
         weigh = _spans(said, marks, weights) + self._weighed_otherwise(rendered, marks, dialogue)
         pieces = list(self._assemble(rendered, marks, weigh, dialogue))
         plain, _ = self._render([{**turn} for turn in messages], condition, prompt, spans=False)
@@ -211,7 +212,7 @@ class Encoder:
         """
         spans = []
         for mark in marks:
-            at = int(mark[2])
+            at = int(mark["at"])
             weight = dialogue.weights[at]
             if weight and dialogue.messages[at]["role"] != "assistant":
                 start, end = mark.span()
@@ -270,9 +271,9 @@ class Encoder:
 
 def _content(mark: re.Match[str], dialogue: Dialogue) -> str:
     """The text that stands at a mark, stripped where the template strips it."""
-    text = dialogue.messages[int(mark[2])]["content"]
+    text = dialogue.messages[int(mark["at"])]["content"]
     text = text if mark[1] else text.lstrip()
-    return text if mark[3] else text.rstrip()
+    return text if mark[4] else text.rstrip()
 
 
 def _spans(
@@ -284,7 +285,7 @@ def _spans(
     for start, end in said:
         at = bisect_left(starts, start)
         inside = at < len(starts) and starts[at] < end
-        weight = weights[int(marks[at][2])] if inside else None
+        weight = weights[int(marks[at]["at"])] if inside else None
         spans.append((start, end, 1.0 if weight is None else weight))
     return spans
 

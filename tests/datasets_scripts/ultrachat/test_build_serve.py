@@ -1,13 +1,6 @@
 """A build against ``transformers serve``, with a small model that the test trains on the CPU."""
 
-import os
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from contextlib import closing
-from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +10,7 @@ import pytest
 from datasets_scripts.ultrachat.build import build
 from datasets_scripts.ultrachat.settings import Settings
 from tests.datasets_scripts.helpers import drops_of, rows_of
+from tests.servers.serve import serving
 from tests.training.tiny import chat, write_release
 from ultra import command, release
 from ultra.chat import Sampling
@@ -36,31 +30,15 @@ trainer:
 """
 QUESTION = "How long shall tea number {} steep?"
 COUNT = 6
-PATIENCE = 120.0
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a server whose model knows how long tea steeps, and nothing else."""
     pytest.importorskip("torch", reason="the extra 'train' is not installed")
-    for needed in ("fastapi", "uvicorn"):
-        pytest.importorskip(needed, reason="transformers serve needs the extra 'serve'")
     folder = tmp_path_factory.mktemp("served")
-    checkpoint = _trained(folder)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    program = Path(sys.executable).with_name("transformers")
-    words = [str(program), "serve", checkpoint.name, "--device", "cpu", "--port", str(port)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HOME": str(folder / "home")}
-    with (
-        (folder / "log").open("wb") as log,
-        subprocess.Popen(words, cwd=folder, env=environment, stdout=log, stderr=log) as server,
-    ):
-        try:
-            _wait_for(port, server, folder / "log")
-            yield f"http://localhost:{port}/v1"
-        finally:
-            server.kill()
+    with serving(_trained(folder), folder) as address:
+        yield address
 
 
 def _trained(folder: Path) -> Path:
@@ -77,20 +55,6 @@ def _trained(folder: Path) -> Path:
         dataset = write_release(folder / "tea-1.0.0", chats * 8)
         words = ["--config", str(recipe), "--dataset", str(dataset), "--out", str(folder / "tea")]
         return sft.train(command.parse(sft.Settings, words))
-
-
-def _wait_for(port: int, server: "subprocess.Popen[bytes]", log: Path) -> None:
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end and server.poll() is None:
-        try:
-            with closing(HTTPConnection("localhost", port, timeout=5)) as asked:
-                asked.request("GET", "/health")
-                with asked.getresponse() as answer:
-                    if answer.status == 200:
-                        return
-        except OSError:
-            time.sleep(0.1)
-    raise AssertionError(f"transformers serve did not start: {log.read_text()[-2000:]}")
 
 
 def test_a_corpus_is_built_with_a_served_model(served: str, tmp_path: Path) -> None:
