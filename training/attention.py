@@ -18,18 +18,19 @@ PER_DOCUMENT = "per_document_sdpa"
 """The name under which transformers knows it."""
 
 
-def choose(attention: Attention, model: "PreTrainedModel") -> None:
+def choose(attention: Attention, model: "PreTrainedModel", flash: bool = False) -> None:
     """Set a model's attention: ``auto`` takes FlashAttention where it runs, else our own.
 
-    All of them keep the dialogues of a packed row apart, ``sdpa`` and ``eager`` with a mask of
-    tokens times tokens that transformers makes of the positions.
+    ``flash`` tells whether it may: on a GPU, multiplying in 16 bits. All attentions keep the
+    dialogues of a packed row apart, ``sdpa`` and ``eager`` with a mask of tokens times tokens that
+    transformers makes of the positions.
 
     Raises:
         SettingError: the model or this machine cannot do it.
     """
     name: str = attention
     if attention == "auto":
-        name = "flash_attention_2" if _has_flash(model) else "per_document"
+        name = "flash_attention_2" if flash and _has_flash() else "per_document"
         if not getattr(model, "_supports_sdpa", True) or _caps_scores(model):
             name = "eager"
     if name == "per_document":
@@ -43,10 +44,10 @@ def choose(attention: Attention, model: "PreTrainedModel") -> None:
         raise SettingError(f"attention: {attention} cannot be used here ({error})") from error
 
 
-def _has_flash(model: "PreTrainedModel") -> bool:
+def _has_flash() -> bool:
     from transformers.utils import is_flash_attn_2_available
 
-    return bool(model.device.type == "cuda" and is_flash_attn_2_available())
+    return bool(is_flash_attn_2_available())
 
 
 def _caps_scores(model: "PreTrainedModel") -> bool:

@@ -125,13 +125,16 @@ def sampler(
     return StepSampler()
 
 
-def collate_packed(examples: list[dict[str, Any]], weighted: bool) -> "dict[str, torch.Tensor]":
+def collate_packed(
+    examples: list[dict[str, Any]], weighted: bool, everywhere: bool = False
+) -> "dict[str, torch.Tensor]":
     """One row of dialogues one after the other.
 
     ``input_ids`` and ``position_ids`` are ``[1, tokens]``; ``cu_seq_lens_q`` and ``_k``
     ``[dialogues + 1]`` are where they begin and end, for kernels that take dialogues as they are;
     ``logits_to_keep`` ``[kept]`` are the positions that predict a token with loss, and ``labels``
     and ``shift_labels`` ``[1, kept]`` those tokens. If ``weighted``, ``loss_weights`` are theirs.
+    ``everywhere`` is for models that cannot leave out logits: labels are then as long as the row.
     """
     import torch
 
@@ -141,8 +144,10 @@ def collate_packed(examples: list[dict[str, Any]], weighted: bool) -> "dict[str,
     lengths = [len(one) for one in ids]
     flat, weight = np.concatenate(ids).astype(np.int64), np.concatenate(weights)
     ends = torch.from_numpy(np.cumsum([0, *lengths], dtype=np.int32))
-    learned = np.flatnonzero(weight)
-    labels = torch.from_numpy(flat[learned])[None]
+    kept = np.flatnonzero(weight) - 1  # what predicts a token stands before it
+    if everywhere:
+        kept = np.arange(len(flat) - 1)
+    labels = torch.from_numpy(np.where(weight > 0, flat, IGNORED)[kept + 1])[None]
     batch = {
         "input_ids": torch.from_numpy(flat)[None],
         "position_ids": torch.from_numpy(np.concatenate([np.arange(n) for n in lengths]))[None],
@@ -150,12 +155,17 @@ def collate_packed(examples: list[dict[str, Any]], weighted: bool) -> "dict[str,
         "cu_seq_lens_k": ends,
         "max_length_q": max(lengths),
         "max_length_k": max(lengths),
-        "logits_to_keep": torch.from_numpy(learned - 1),
+        "logits_to_keep": torch.from_numpy(kept),
         "labels": labels,
         "shift_labels": labels,
     }
     if weighted:
-        batch["loss_weights"] = torch.from_numpy(weight[learned])[None]
+        batch["loss_weights"] = torch.from_numpy(weight[kept + 1])[None]
+    if everywhere:
+        del batch["logits_to_keep"]
+        ends_with = {"labels": IGNORED, "shift_labels": IGNORED, "loss_weights": 0}
+        for name in ends_with.keys() & batch.keys():
+            batch[name] = torch.nn.functional.pad(batch[name], (0, 1), value=ends_with[name])
     return batch
 
 

@@ -1,5 +1,6 @@
 """``transformers.Trainer`` with steps of whole dialogues, weights of tokens, and exact means."""
 
+import inspect
 import math
 import time
 from pathlib import Path
@@ -55,15 +56,19 @@ def make(
             f"{arguments.n_gpu} GPUs are visible to one process: start one for each with torchrun "
             "or accelerate launch, or name one in CUDA_VISIBLE_DEVICES"
         )
+    base = getattr(model, "get_base_model", lambda: model)()
+    takes = inspect.signature(base.forward).parameters
+    if batching == "packed" and not any(one.kind is one.VAR_KEYWORD for one in takes.values()):
+        raise SettingError(f"batching: {type(base).__name__} cannot take packed rows; set grouped")
+    everywhere = "logits_to_keep" not in takes
     if weighted:
-        base = getattr(model, "get_base_model", lambda: model)()
         base.loss_function = loss.weighted
 
     pad = getattr(tokenizer, "pad_token_id", None) or 0  # any: nothing looks at it
 
     def collate(examples: list[dict[str, Any]]) -> dict[str, Any]:
         if batching == "packed":
-            return packing.collate_packed(examples, weighted)
+            return packing.collate_packed(examples, weighted, everywhere)
         return packing.collate_padded(examples, weighted, pad)
 
     train, evaluated = (None if one is None else one.with_format("numpy") for one in sets)

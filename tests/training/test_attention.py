@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from training import attention, packing
+from training import attention, loss, packing
 from ultra.errors import SettingError
 
 VOCAB = 97
@@ -93,6 +93,20 @@ def test_packed_and_unpacked_losses_are_the_same_token_by_token(name: str, chose
     model.config.use_cache = False
     batch = packing.collate_packed(dialogues(), weighted=False)
     assert difference(model, chosen, batch) <= TOLERANCE
+
+
+@pytest.mark.parametrize("weighted", [True, False])
+def test_a_model_that_cannot_leave_out_logits_has_the_same_loss(weighted: bool) -> None:
+    model = llama().train()
+    model.config.use_cache = False
+    attention.choose("per_document", model)
+    if weighted:
+        model.loss_function = loss.weighted
+    some, all_of_them = (
+        model(**packing.collate_packed(dialogues(), weighted, everywhere)).loss
+        for everywhere in (False, True)
+    )
+    assert all_of_them.item() == pytest.approx(some.item(), abs=1e-6)
 
 
 @pytest.mark.parametrize("chosen", ["sdpa", "eager"])
