@@ -1,6 +1,8 @@
 """LoRA and QLoRA through peft."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -77,16 +79,22 @@ def add(model: "PreTrainedModel", lora: Lora, new_tokens: list[int]) -> Any:
         task_type="CAUSAL_LM",
     )
     try:
-        with warnings.catch_warnings():
-            # peft 0.21 asks for it by its name in transformers 4.
-            warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)
+        with _quiet():
             tuned = get_peft_model(model, config)
     except ValueError as error:
         raise SettingError(f"lora.targets: {' '.join(str(error).split())[:300]}") from error
     # With a name, peft looks there for the size of the embeddings, and saves all of them with each
     # checkpoint if ours have more rows.
-    config.base_model_name_or_path = None
+    config.base_model_name_or_path = ""
     return tuned
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what peft 0.21 calls by its name in transformers 4 from being told to a person."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)
+        yield
 
 
 def _rows(model: "PreTrainedModel", ids: list[int]) -> dict[str, list[int]]:
@@ -124,7 +132,9 @@ def merged(model: Any, lora: Lora, base: str, adapter: Path) -> "PreTrainedModel
     fresh = AutoModelForCausalLM.from_pretrained(name, dtype=rounded.dtype, **version)
     rows = rounded.get_input_embeddings().weight.shape[0]
     fresh.resize_token_embeddings(rows, mean_resizing=False)
-    there: PreTrainedModel = PeftModel.from_pretrained(fresh, adapter).merge_and_unload()
+    with _quiet():
+        tuned = PeftModel.from_pretrained(fresh, adapter)
+    there: PreTrainedModel = tuned.merge_and_unload()
     # These know of the new tokens and of the longer context.
     there.config, there.generation_config = rounded.config, rounded.generation_config
     if hasattr(there.config, "quantization_config"):

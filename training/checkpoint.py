@@ -18,7 +18,7 @@ from training.adapters import Lora
 from training.samples import SAMPLES
 from training.trainer import COMPLETE, lengths
 from ultra import __version__, files, prompts
-from ultra.errors import OutputError
+from ultra.errors import ModelError, OutputError
 from ultra.local_chat import RECORD
 
 if TYPE_CHECKING:
@@ -72,6 +72,20 @@ def require_room(out: Path, trainer: "Trainer") -> None:
             f"{out.parent}: {free / 1e9:.1f} GB are free, and checkpoints may take "
             f"{needed / 1e9:.1f} GB; make room, or lower trainer.save_total_limit"
         )
+
+
+def require_numbers(trainer: Any) -> None:
+    """Make sure that the last step, after which no loss is computed, left numbers.
+
+    Raises:
+        ModelError: names a weight that is none any more.
+    """
+    for name, one in trainer.model.named_parameters():
+        here = one.to_local() if hasattr(one, "to_local") else one  # a part, if spread by FSDP
+        if not here.isfinite().all():
+            raise ModelError(
+                f"{name} is no number any more after the last step; lower trainer.learning_rate"
+            )
 
 
 @contextmanager
@@ -232,7 +246,6 @@ def push(folder: Path, repo: str) -> None:
     if not repo:
         return
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
     from huggingface_hub.utils import httpx  # type: ignore[attr-defined]
 
     api = HfApi(library_name="ultra", library_version=__version__)
@@ -241,7 +254,7 @@ def push(folder: Path, repo: str) -> None:
         done = api.upload_folder(
             repo_id=repo, folder_path=folder, commit_message=f"{folder.name}, trained with ultra"
         )
-    except (HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, httpx.HTTPError) as error:
+    except (httpx.HTTPError, OSError, RuntimeError, ValueError) as error:  # Xet's are of Python
         why = " ".join(str(error).split())[:200]
         raise OutputError(
             f"push: {repo} cannot be written ({why}); the checkpoint is in {folder}, run the same "

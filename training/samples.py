@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ultra import jsonl
+from ultra.errors import SettingError
+from ultra.local_chat import positions
 
 if TYPE_CHECKING:
     from transformers import TrainerCallback
@@ -14,8 +16,15 @@ LENGTH = 128
 
 
 def callback(trainer: Any, prompts: list[str]) -> "TrainerCallback":
-    """Answers all prompts greedily after each evaluation, or each epoch if there is none."""
+    """Answers all prompts greedily after each evaluation, or each epoch if there is none.
+
+    Raises:
+        SettingError: a prompt cannot be put to the model.
+    """
     from transformers import TrainerCallback
+
+    for prompt in prompts:
+        _asked(trainer, prompt)
 
     class Samples(TrainerCallback):  # type: ignore[misc]
         def on_evaluate(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
@@ -54,20 +63,39 @@ def answer(trainer: Any, prompt: str) -> str:
     """The model's greedy answer to one message; dropout off, no random numbers drawn."""
     import torch
 
-    from training.conversations import Dialogue
-    from training.encoding import Encoder
-
     model, tokenizer = trainer.accelerator.unwrap_model(trainer.model), trainer.processing_class
-    ids = Encoder(tokenizer).prompt(Dialogue([{"role": "user", "content": prompt}], [None])) or []
+    ids, room = _asked(trainer, prompt)
     was_training = model.training
     model.eval()
-    with torch.inference_mode():
+    with torch.no_grad():  # not inference_mode: weights that are spread are gathered in it
         output = model.generate(
             input_ids=torch.tensor([ids], device=model.device),
             attention_mask=torch.ones(1, len(ids), dtype=torch.long, device=model.device),
-            max_new_tokens=LENGTH,
+            max_new_tokens=room,
             do_sample=False,
             use_cache=True,
         )
     model.train(was_training)
     return str(tokenizer.decode(output[0, len(ids) :], skip_special_tokens=True)).strip()
+
+
+def _asked(trainer: Any, prompt: str) -> tuple[list[int], int]:
+    """The ids after which the model is to answer, and how many it may add to them."""
+    from jinja2 import TemplateError
+
+    from training.conversations import Dialogue
+    from training.encoding import Encoder
+
+    dialogue = Dialogue([{"role": "user", "content": prompt}], [None])
+    try:
+        ids = Encoder(trainer.processing_class).prompt(dialogue)
+    except TemplateError as error:
+        raise SettingError(f"samples: the chat template refuses {prompt!r} ({error})") from error
+    if ids is None:
+        raise SettingError(f"samples: the chat template rewords {prompt!r}")
+    room = (positions(trainer.model.config) or 2**20) - len(ids)
+    if room < 1:
+        raise SettingError(
+            f"samples: {prompt[:60]!r} has {len(ids)} tokens, which leave no room for an answer"
+        )
+    return ids, min(room, LENGTH)

@@ -1,5 +1,6 @@
 """Supervised fine-tuning: conversations in, a checkpoint with tokenizer and chat template out."""
 
+import logging
 import math
 import os
 import shutil
@@ -146,6 +147,7 @@ def train(settings: Settings) -> Path:
             _claim(run, {**record, "processes": arguments.world_size})
         with checkpoint.told_if_full(settings.out.parent):
             trainer.train(resume_from_checkpoint=checkpoint.last_whole(run))
+            checkpoint.require_numbers(trainer)
             record |= {"data": examples, **checkpoint.account(trainer)}
             base = vocabulary.pinned(settings.model) if settings.model else ""
             checkpoint.save(settings.out, trainer, record, settings.lora, base)
@@ -190,15 +192,20 @@ def _identity(settings: Settings, located: list[tuple[Part, Source]]) -> dict[st
 
 def _claim(run: Path, record: dict[str, Any]) -> None:
     """Make sure that what stands in the work folder is an unfinished run of just this kind."""
-    path = run / RECORD
-    if not path.exists():
-        with files.atomic(path) as file:
-            file.write(orjson.dumps(record))
-    elif path.read_bytes() != orjson.dumps(record):
+    path, wanted = run / RECORD, orjson.dumps(record)
+    found = path.read_bytes() if path.exists() else None
+    if found == wanted:
+        return
+    if found and checkpoint.last_whole(run):
         raise OutputError(
             f"{run}: holds an unfinished run on other data, with other settings or another number "
             "of processes; go on with those, remove it, or choose another --out"
         )
+    if found:  # it ended before there was anything to go on from
+        for left in run.iterdir():
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+    with files.atomic(path) as file:
+        file.write(wanted)
 
 
 def _arguments(settings: Settings, run: Path) -> "TrainingArguments":
@@ -224,8 +231,13 @@ def _arguments(settings: Settings, run: Path) -> "TrainingArguments":
         "ddp_find_unused_parameters": False,
         "logging_nan_inf_filter": False,  # it would hide what training_step stops at
     }
+    # YAML reads no as false.
+    chosen = {
+        name: "no" if value is False and name.endswith("_strategy") else value
+        for name, value in settings.trainer.items()
+    }
     try:
-        arguments = TrainingArguments(output_dir=str(run), **(defaults | settings.trainer))
+        arguments = TrainingArguments(output_dir=str(run), **(defaults | chosen))
     except (TypeError, ValueError) as error:
         raise SettingError(f"trainer: {error}") from error
     if arguments.save_total_limit == 1:
@@ -243,7 +255,8 @@ def _prepared(
 
     transformers.set_seed(arguments.seed)
     transformers.logging.disable_progress_bar()
-    model, tokenizer, added = _start(settings, located)
+    logging.getLogger("transformers.trainer_utils").addFilter(_is_news)
+    model, tokenizer, added = _start(settings, located, arguments)
     first = arguments.process_index == 0
     with arguments.main_process_first(desc="tokenise"):
         seed = arguments.seed if arguments.data_seed is None else arguments.data_seed
@@ -263,6 +276,11 @@ def _prepared(
         print(report.line())
         print(_batches(trainers.lengths(examples), settings, arguments))
     return trainer, account
+
+
+def _is_news(told: logging.LogRecord) -> bool:
+    """All but that checkpoints of the same second are ordered by their numbers."""
+    return "mtime may not be reliable" not in told.getMessage()
 
 
 def _batches(lengths: list[int], settings: Settings, arguments: "TrainingArguments") -> str:
@@ -288,7 +306,7 @@ def _held_out(
 
 
 def _start(
-    settings: Settings, located: list[tuple[Part, Source]]
+    settings: Settings, located: list[tuple[Part, Source]], arguments: "TrainingArguments"
 ) -> "tuple[Any, PreTrainedTokenizerBase, list[int]]":
     """Model and tokenizer to start from, the chat template set, and the ids of new tokens."""
     added: list[int] = []
@@ -314,7 +332,8 @@ def _start(
         )
     model.config.use_cache = False  # else positions are not looked at, and dialogues leak
     if settings.batching == "packed" or settings.attention != "auto":
-        choose(settings.attention, model)
+        halves = arguments.bf16 or arguments.fp16 or model.dtype.itemsize == 2
+        choose(settings.attention, model, flash=arguments.device.type == "cuda" and halves)
     return model, tokenizer, added
 
 
