@@ -14,8 +14,9 @@ import torch
 
 from tests.training import bases
 from tests.training.bases import SMALLER
+from tests.training.runs import start
 from tests.training.tiny import CHATS, chat, write_release
-from training import sft, sources, template
+from training import sft, template
 from training.sft import RECIPES, Settings
 from training.vocabulary import NewModel
 from ultra import command
@@ -84,16 +85,14 @@ def trained(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> SimpleNamespace:
     """A recipe after three steps: its settings, record, model, and the model before training."""
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, set_seed
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     folder = tmp_path_factory.mktemp(request.param)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("datasets.config.HF_DATASETS_CACHE", folder / "cache")
         chosen = smaller(as_typed(request.param, release, folder / "model"), base)
         out = sft.train(chosen)
-        set_seed(chosen.trainer.get("seed", 42))
-        located = [(part, sources.locate(part.dataset)) for part in chosen.parts]
-        before, _, added = sft._start(chosen, located)
+        before, _, added = start(chosen)
     return SimpleNamespace(
         settings=chosen,
         out=out,
