@@ -8,12 +8,14 @@ ID ?=
 REPO ?=
 FLAGS ?=
 N ?=
-PART ?= sharegpt engine score
+PART ?= sharegpt engine score training
 PROTOCOL ?=
 MODEL ?=
 JUDGE ?=
 SUITE ?= starter
 RECIPE ?= tiny-cpu
+TOKENIZER ?=
+TEMPLATE ?=
 BASELINE ?=
 DATASET ?= $(OUT)/releases/sharegpt-1.2.0
 
@@ -24,7 +26,7 @@ MODEL_ENV := $(if $(wildcard $(addsuffix /config.json,$(MODEL) $(JUDGE))),.venv/
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build-data sharegpt ultrachat openings train suites answers judge leaderboard evaluate publish demo test check fuzz speed olah why clean
+.PHONY: help build-data sharegpt ultrachat openings tokens train chat suites answers judge leaderboard evaluate publish demo test check fuzz speed olah why clean
 
 help: ## this menu
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,8 +42,14 @@ ultrachat: $(MODEL_ENV) ## UltraChat corpus; MODEL=name (its endpoint: OPENAI_BA
 openings: $(MODEL_ENV) ## opening lines for UltraChat, made with a model; MODEL= N=
 	$(PY) -m datasets_scripts.ultrachat.openings.make --out "$(OUT)/openings" $(if $(N),--n $(N)) $(if $(MODEL),--opening-model "$(MODEL)") $(FLAGS)
 
-train: .venv/train ## fine-tune; RECIPE=name or file, DATASET=release or Hub id
-	$(PY) -m training.sft --config "$(RECIPE)" --dataset "$(DATASET)" --out "$(OUT)/checkpoints/$$(basename "$(RECIPE)" .yaml)"
+tokens: .venv/train ## what training sees, token by token; DATASET= TOKENIZER= TEMPLATE= FLAGS="--show 3"
+	@$(PY) -m training.data --dataset "$(DATASET)" --tokenizer "$(TOKENIZER)" $(if $(TEMPLATE),--template "$(TEMPLATE)") $(FLAGS)
+
+train: .venv/train ## fine-tune; RECIPE=name or file, DATASET=release, file or Hub id
+	$(PY) -m training.sft --config "$(RECIPE)" --dataset "$(DATASET)" --out "$(OUT)/checkpoints/$$(basename "$(RECIPE)" .yaml)" $(FLAGS)
+
+chat: .venv/train ## talk to a checkpoint in the terminal; MODEL=folder
+	@$(PY) -m training.chat "$(MODEL)" $(FLAGS)
 
 suites: .venv/base ## the question sets, and whether their files are here; FLAGS="--fetch all"
 	@$(PY) -m benchmarks.suites $(FLAGS)
@@ -87,7 +95,7 @@ olah: .venv-olah/installed ## a third-party Hub server for the tests, in an envi
 fuzz: .venv/train .venv/dev ## 100,000 hostile inputs of each kind: answers, files, turns
 	$(PY) -m pytest --hypothesis-profile=fuzz tests/datasets_scripts/sharegpt/test_fuzz*.py
 
-speed: .venv/base ## CPU and memory beside named peers, which it installs apart; PART=sharegpt, engine or score
+speed: $(if $(findstring training,$(PART)),.venv/train,.venv/base) ## CPU and memory beside named peers, which it installs apart; PART=sharegpt, engine, score or training
 	$(foreach part,$(PART),$(PY) -m tests.speed.$(part) $(FLAGS) &&) true
 
 publish: .venv/base ## a release on the Hub: one commit, one tag; RELEASE= REPO=org/name FLAGS=--dry-run

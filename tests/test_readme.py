@@ -7,7 +7,7 @@ import sys
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-GROUPS = ("ultra.release", "benchmarks.answer_files", "benchmarks.publish")
+GROUPS = ("ultra.release", "benchmarks.answer_files", "benchmarks.publish", "training.delta")
 FOLDERS = ("ultra", "datasets_scripts", "training", "benchmarks")
 
 
