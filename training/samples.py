@@ -34,18 +34,11 @@ def callback(trainer: Any, prompts: list[str]) -> "TrainerCallback":
             if args.eval_strategy == "no":
                 self.write(args, state)
 
-        def on_train_end(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
-            if self.newest != state.global_step:
-                self.write(args, state)
-
-        newest = -1
-
         def write(self, args: Any, state: Any) -> None:
             """Add this step's answers; a step that is run again after a kill replaces its own.
 
             All processes answer, since weights may be spread over them; the first one writes.
             """
-            self.newest = state.global_step
             answers = [answer(trainer, prompt) for prompt in prompts]
             if not state.is_world_process_zero:
                 return
@@ -65,8 +58,7 @@ def answer(trainer: Any, prompt: str) -> str:
 
     model, tokenizer = trainer.accelerator.unwrap_model(trainer.model), trainer.processing_class
     ids, room = _asked(trainer, prompt)
-    was_training = model.training
-    model.eval()
+    model.eval()  # the next step of training makes it learn again
     with torch.no_grad():  # not inference_mode: weights that are spread are gathered in it
         output = model.generate(
             input_ids=torch.tensor([ids], device=model.device),
@@ -75,7 +67,6 @@ def answer(trainer: Any, prompt: str) -> str:
             do_sample=False,
             use_cache=True,
         )
-    model.train(was_training)
     return str(tokenizer.decode(output[0, len(ids) :], skip_special_tokens=True)).strip()
 
 
