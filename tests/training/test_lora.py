@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.conftest import ROOT
 from tests.training.runs import interrupt, start
 from tests.training.test_sft import weights, with_trainer
 from training import adapters, sft
@@ -117,7 +118,10 @@ def test_adapters_of_rounded_weights_are_merged_into_whole_ones(
 
 
 def test_no_path_of_this_machine_is_in_what_is_shared(
-    tuned: Settings, tmp_path: Path, checkpoint: Path
+    tuned: Settings,
+    tmp_path: Path,
+    checkpoint: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     own = tmp_path / "own.jinja"
     own.write_text((checkpoint / "chat_template.jinja").read_text())
@@ -127,7 +131,7 @@ def test_no_path_of_this_machine_is_in_what_is_shared(
     texts = {path.name: path.read_text() for path in files}
     shared = {"README.md", RECORD, "config.json", "tokenizer_config.json", "adapter_config.json"}
     assert shared <= texts.keys()
-    for place in {str(path) for path in (checkpoint.parent, tmp_path, Path.cwd())}:
+    for place in (str(tmp_path_factory.getbasetemp()), str(ROOT)):
         assert not [name for name, text in texts.items() if place in text]
     made = json.loads(texts[RECORD])
     assert (made["settings"]["model"], made["settings"]["template"]) == ("tiny", "own.jinja")

@@ -290,7 +290,7 @@ def test_the_shipped_recipe_parses_by_its_name() -> None:
     assert chosen.template == "chatml"
     assert chosen.trainer["learning_rate"] == 0.003
     arguments = sft._arguments(chosen, Path("o.run"))
-    assert (arguments.max_steps, arguments.output_dir) == (150, "o.run")
+    assert (arguments.num_train_epochs, arguments.output_dir) == (80, "o.run")
 
 
 def test_an_unknown_recipe_names_the_known_ones() -> None:

@@ -173,7 +173,9 @@ def test_a_model_of_the_hub_that_is_not_here_is_one_line_without_a_network(tiny:
     assert "\n" not in str(caught.value)
 
 
-def test_the_card_says_what_the_model_was_made_of(checkpoint: Path) -> None:
+def test_the_card_says_what_the_model_was_made_of_and_not_where(
+    checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     card = (checkpoint / "README.md").read_text()
     _, head, body = card.split("---\n", 2)
     assert yaml.safe_load(head) == {
@@ -186,7 +188,7 @@ def test_the_card_says_what_the_model_was_made_of(checkpoint: Path) -> None:
     assert f"| sharegpt 1.0.0 | train | 1 | `{dataset['digest']}` |" in body
     assert f"Last training loss: {record['losses'][-1]['loss']:.4f}" in body
     assert "evaluation loss: not evaluated" in body.replace("\n", " ")
-    assert str(checkpoint.parent) not in card
+    assert str(tmp_path_factory.getbasetemp()) not in card  # where model and data are
     settings = yaml.safe_load(body.split("```yaml\n")[1].split("```")[0])
     assert settings == record["settings"]
 
