@@ -83,6 +83,10 @@ def add(model: "PreTrainedModel", lora: Lora, new_tokens: list[int]) -> Any:
             tuned = get_peft_model(model, config)
     except ValueError as error:
         raise SettingError(f"lora.targets: {' '.join(str(error).split())[:300]}") from error
+    found = tuned.base_model.targeted_module_names
+    for target in lora.targets:  # peft is content with one of them
+        if not any(f".{name}".endswith(f".{target}") for name in found):
+            raise SettingError(f"lora.targets: the model has no layer {target}")
     # With a name, peft looks there for the size of the embeddings, and saves all of them with each
     # checkpoint if ours have more rows.
     config.base_model_name_or_path = ""

@@ -159,6 +159,7 @@ def test_adapters_need_peft(tuned: Settings, monkeypatch: pytest.MonkeyPatch) ->
         sft.train(tuned)
 
 
-def test_layers_that_the_model_has_not_are_named(tuned: Settings) -> None:
+@pytest.mark.parametrize("targets", [["query_key"], ["q_proj", "query_key"]])
+def test_layers_that_the_model_has_not_are_named(tuned: Settings, targets: list[str]) -> None:
     with pytest.raises(SettingError, match=r"lora\.targets: .*query_key"):
-        sft.train(replace(tuned, lora=Lora(targets=["query_key"])))
+        sft.train(replace(tuned, lora=Lora(targets=targets)))
