@@ -63,7 +63,6 @@ def make(
     everywhere = "logits_to_keep" not in takes
     if weighted:
         base.loss_function = loss.weighted
-
     pad = getattr(tokenizer, "pad_token_id", None) or 0  # any: nothing looks at it
 
     def collate(examples: list[dict[str, Any]]) -> dict[str, Any]:
@@ -193,8 +192,10 @@ def _marks(trainer: Any) -> "TrainerCallback":
         def on_save(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
             trainer.accelerator.wait_for_everyone()  # each rank writes a part
             if state.is_world_process_zero:
-                place = Path(args.output_dir, f"checkpoint-{state.global_step}", COMPLETE)
-                with files.atomic(place) as file:
+                folder = Path(args.output_dir, f"checkpoint-{state.global_step}")
+                for path in folder.rglob("*"):
+                    files.sync(path)
+                with files.atomic(folder / COMPLETE) as file:
                     file.write(orjson.dumps({"seconds": round(self.spent(), 1)}))
 
     return Marks()
