@@ -59,7 +59,7 @@ def answer(trainer: Any, prompt: str) -> str:
     model, tokenizer = trainer.accelerator.unwrap_model(trainer.model), trainer.processing_class
     ids, room = _asked(trainer, prompt)
     model.eval()  # the next step of training makes it learn again
-    with torch.no_grad():  # not inference_mode: weights that are spread are gathered in it
+    with torch.no_grad():
         output = model.generate(
             input_ids=torch.tensor([ids], device=model.device),
             attention_mask=torch.ones(1, len(ids), dtype=torch.long, device=model.device),

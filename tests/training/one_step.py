@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from tests.training import fsdp_on_cpu
+
 DIALOGUES = 16
 
 
@@ -51,6 +53,9 @@ def train(out: Path, asked: dict[str, Any]) -> None:
 
     from training import attention, trainer
 
+    spread = "fsdp" in asked.get("trainer", {})
+    if spread:
+        fsdp_on_cpu.allow()
     arguments = TrainingArguments(
         output_dir=str(out) + ".run",
         max_steps=1,
@@ -82,6 +87,8 @@ def train(out: Path, asked: dict[str, Any]) -> None:
         made, tokenizer, (examples, examples), arguments, asked["batching"], weights != "plain"
     )
     run.train()
+    if spread:
+        fsdp_on_cpu.require_spread(run.model)
     run.save_model(str(out))
     if arguments.process_index == 0:
         history = run.state.log_history

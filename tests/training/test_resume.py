@@ -140,7 +140,9 @@ def test_a_kill_while_something_is_written_changes_nothing(
     assert history(done) == history(checkpoint)
 
 
-def torchrun(chosen: Settings, release: Path, folder: Path, *more: str) -> Path:
+def torchrun(
+    chosen: Settings, release: Path, folder: Path, *more: str, module: str = "training.sft"
+) -> Path:
     """The same run on two processes, each with half of a step."""
     words = [
         "-m",
@@ -148,7 +150,7 @@ def torchrun(chosen: Settings, release: Path, folder: Path, *more: str) -> Path:
         "--standalone",
         "--nproc-per-node=2",
         "-m",
-        "training.sft",
+        module,
     ]
     words += ["--config", str(folder / "tiny.yaml"), "--dataset", str(release)]
     words += ["--trainer.per_device_train_batch_size", "1", "--out", str(chosen.out), *more]

@@ -211,7 +211,7 @@ def test_weights_that_are_spread_over_processes_answer_as_whole_ones(
     spread = {"version": 2, "transformer_layer_cls_to_wrap": "LlamaDecoderLayer"}
     more = ["--samples", json.dumps(PROMPTS), "--trainer.fsdp", "true"]
     more += ["--trainer.fsdp_config", json.dumps(spread), "--trainer.ddp_timeout", "60"]
-    out = torchrun(tiny, tiny_release, tmp_path, *more)
+    out = torchrun(tiny, tiny_release, tmp_path, *more, module="tests.training.fsdp_on_cpu")
     whole = sft.train(replace(tiny, samples=PROMPTS, out=tmp_path / "whole"))
     assert (out / SAMPLES).read_bytes() == (whole / SAMPLES).read_bytes()
 
