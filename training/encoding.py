@@ -12,6 +12,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,7 +20,6 @@ import numpy as np
 import numpy.typing as npt
 
 from training.conversations import Dialogue
-from ultra import jsonl
 from ultra.errors import SettingError
 from ultra.schema import Message
 
@@ -35,7 +35,10 @@ _CONTROL_LIKE = re.compile(r"<\|\w+\|>")
 """How nearly all control tokens look that a template may spell out."""
 _EDGE = "\x1f"
 """Around the place of a message's text: white space, so that a template that strips shows it."""
-_MARK = re.compile(rf"({_EDGE}?)<(?P<code>[0-9a-f]{{32}}) (?P<at>\d+)>({_EDGE}?)")
+_MARK = re.compile(rf"({_EDGE}?)<text (?P<at>\d+)>({_EDGE}?)")
+"""In the place of a message's text, while the template is rendered without any of them."""
+_FRAMES = 1000
+"""Kinds of conversations, that is their roles in order, whose frames are kept."""
 
 
 class Example(NamedTuple):
@@ -51,6 +54,19 @@ class Piece(NamedTuple):
     text: str
     weight: float
     control: int | None = None
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """A rendered conversation of certain roles with marks in the place of all texts.
+
+    ``said`` is from where to where the assistant speaks; ``controls`` are the control tokens.
+    """
+
+    text: str
+    said: list[tuple[int, int]]
+    marks: list[re.Match[str]]
+    controls: list[re.Match[str]]
 
 
 @dataclass(frozen=True)
@@ -100,6 +116,7 @@ class Encoder:
         longest_first = sorted(map(re.escape, self._controls), key=len, reverse=True)
         self._control = re.compile("|".join(longest_first) or "(?!)")
         self._plain, self._lead = _without_lead(tokenizer, self._controls)
+        self._frame = lru_cache(_FRAMES)(self._make_frame)
         self._plain.encode_special_tokens = True  # a control token in a text is text
 
     def require_marks(self) -> None:
@@ -186,50 +203,46 @@ class Encoder:
         )
         return text, found[0] if spans else []
 
-    def _cut(self, dialogue: Dialogue, prompt: bool = False) -> list[Piece] | str:
-        messages, weights, condition = dialogue
-        code = jsonl.digest([messages, condition])  # in the marks, so that no text can hold one
+    def _make_frame(self, roles: tuple[str, ...], condition: str, prompt: bool) -> _Frame:
         marked = [
-            {"role": turn["role"], "content": f"{_EDGE}<{code} {at}>{_EDGE}"}
-            for at, turn in enumerate(messages)
+            {"role": role, "content": f"{_EDGE}<text {at}>{_EDGE}"} for at, role in enumerate(roles)
         ]
         spans = bool(_GENERATION.search(self.template))
-        rendered, said = self._render(marked, condition, prompt, spans)
-        marks = [mark for mark in _MARK.finditer(rendered) if mark["code"] == code]
-        weigh = _spans(said, marks, weights) + self._weighed_otherwise(rendered, marks, dialogue)
-        pieces = list(self._assemble(rendered, marks, weigh, dialogue))
+        text, said = self._render(marked, condition, prompt, spans)
+        marks, controls = (list(one.finditer(text)) for one in (_MARK, self._control))
+        return _Frame(text, said, marks, controls)
+
+    def _cut(self, dialogue: Dialogue, prompt: bool = False) -> list[Piece] | str:
+        messages, _, condition = dialogue
+        frame = self._frame(tuple(turn["role"] for turn in messages), condition, prompt)
+        spans = _spans(frame, dialogue.weights) + self._weighed_otherwise(frame, dialogue)
+        pieces = list(self._assemble(frame, spans, dialogue))
         plain, _ = self._render([{**turn} for turn in messages], condition, prompt, spans=False)
         if "".join(piece.text for piece in pieces) != plain:
             return "template_changes_text"
         return list(self._led(pieces))
 
-    def _weighed_otherwise(
-        self, rendered: str, marks: list[re.Match[str]], dialogue: Dialogue
-    ) -> list[tuple[int, int, float]]:
+    def _weighed_otherwise(self, frame: _Frame, dialogue: Dialogue) -> list[tuple[int, int, float]]:
         """Spans of messages that are not the assistant's and have a weight all the same.
 
         Each holds the text, a blank before it, and the control token that ends it.
         """
         spans = []
-        for mark in marks:
+        for mark in frame.marks:
             at = int(mark["at"])
             weight = dialogue.weights[at]
             if weight and dialogue.messages[at]["role"] != "assistant":
                 start, end = mark.span()
-                end_token = self._control.match(rendered, end)
-                blank = rendered[:start].endswith(" ")
+                end_token = self._control.match(frame.text, end)
+                blank = frame.text.startswith(" ", start - 1)
                 spans.append((start - blank, end_token.end() if end_token else end, weight))
         return spans
 
     def _assemble(
-        self,
-        rendered: str,
-        marks: list[re.Match[str]],
-        spans: list[tuple[int, int, float]],
-        dialogue: Dialogue,
+        self, frame: _Frame, spans: list[tuple[int, int, float]], dialogue: Dialogue
     ) -> Iterable[Piece]:
         """The pieces in order: control tokens alone, texts as long as no border divides them."""
-        controls = list(self._control.finditer(rendered))
+        rendered, marks, controls = frame.text, frame.marks, frame.controls
         weights = {end: 0.0 for start, end, _ in spans if start < end}
         weights |= {start: weight for start, end, weight in spans if start < end}
         inner = {edge for one in (*marks, *controls) for edge in one.span()}
@@ -273,19 +286,17 @@ def _content(mark: re.Match[str], dialogue: Dialogue) -> str:
     """The text that stands at a mark, stripped where the template strips it."""
     text = dialogue.messages[int(mark["at"])]["content"]
     text = text if mark[1] else text.lstrip()
-    return text if mark[4] else text.rstrip()
+    return text if mark[3] else text.rstrip()
 
 
-def _spans(
-    said: list[tuple[int, int]], marks: list[re.Match[str]], weights: list[float | None]
-) -> list[tuple[int, int, float]]:
+def _spans(frame: _Frame, weights: list[float | None]) -> list[tuple[int, int, float]]:
     """What the assistant says, and with which weight: that of the message inside."""
-    starts = [mark.start() for mark in marks]
+    starts = [mark.start() for mark in frame.marks]
     spans = []
-    for start, end in said:
+    for start, end in frame.said:
         at = bisect_left(starts, start)
         inside = at < len(starts) and starts[at] < end
-        weight = weights[int(marks[at]["at"])] if inside else None
+        weight = weights[int(frame.marks[at]["at"])] if inside else None
         spans.append((start, end, 1.0 if weight is None else weight))
     return spans
 

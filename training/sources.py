@@ -82,6 +82,8 @@ def _on_the_hub(name: str, revision: str) -> Source:
     try:
         found = HfApi().dataset_info(name, revision=revision or None)
     except (HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, httpx.HTTPError) as error:
+        if cached := _in_the_cache(name, revision):
+            return cached
         why = " ".join(str(error).split())[:200]
         at = f"{name}@{revision}" if revision else name
         raise InputError(
@@ -90,6 +92,20 @@ def _on_the_hub(name: str, revision: str) -> Source:
     holds = {one.rfilename for one in found.siblings or []}
     tag = _TAG.fullmatch(revision) if release.MANIFEST in holds else None
     return Source(name, f"{found.sha}", "demo" in (found.tags or []), tag[1] if tag else "")
+
+
+def _in_the_cache(name: str, revision: str) -> Source | None:
+    """A release that was fetched before, found without the Hub; its folder there is its commit."""
+    from ultra import loading
+
+    tag = _TAG.fullmatch(revision)
+    if not tag:
+        return None
+    try:
+        found = loading.find(name, tag[1])
+    except InputError:
+        return None
+    return Source(name, found.folder.name, bool(found.manifest.get("demo")), tag[1])
 
 
 def load(part: Part, source: Source) -> "Dataset":

@@ -234,9 +234,10 @@ for wanted in json.loads(sys.argv[1]):
 """
 
 
-def from_the_hub(hub: Hub, home: Path, *parts: dict[str, str]) -> list[Any]:
+def from_the_hub(hub: Hub, home: Path, *parts: dict[str, str], offline: str = "0") -> list[Any]:
     """Digest, version and answers of each part, or the error, found by a new process."""
-    clean = {"HF_HOME": str(home), "HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0"}
+    clean = {"HF_HOME": str(home), "HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": offline}
+    clean["HF_DATASETS_CACHE"] = str(home / "datasets")
     done = subprocess.run(
         [sys.executable, "-c", LOAD, json.dumps(parts)],
         cwd=ROOT,
@@ -281,6 +282,10 @@ def test_data_on_the_hub_loads_as_it_was_at_its_revision(hub: Hub, tmp_path: Pat
     answer = "Give it 0 minutes."
     assert found[:3] == [[new, "", ["new"]], [old, "", ["old"]], [old, "", ["old"]]]
     assert found[3] == [released, "1.0.0", [answer]]
+    parts = {"dataset": "org/talks@v1.0.0"}, {"dataset": "org/plain@old"}
+    cached, refused = from_the_hub(hub, tmp_path / "home", *parts, offline="1")
+    assert cached == found[3]
+    assert "not found on the Hub" in refused
     says = ["validation", "fr", "no split validation", "1.0.0, not the 1.0.1", "is damaged"]
     says += ["not found on the Hub"] * 2
     for error, what in zip(found[4:], says, strict=True):
