@@ -3,6 +3,7 @@
 import inspect
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,19 +58,9 @@ def make(
             "or accelerate launch, or name one in CUDA_VISIBLE_DEVICES"
         )
     base = getattr(model, "get_base_model", lambda: model)()
-    takes = inspect.signature(base.forward).parameters
-    if batching == "packed" and not any(one.kind is one.VAR_KEYWORD for one in takes.values()):
-        raise SettingError(f"batching: {type(base).__name__} cannot take packed rows; set grouped")
-    everywhere = "logits_to_keep" not in takes
+    collate = _collator(base, tokenizer, batching, weighted)
     if weighted:
         base.loss_function = loss.weighted
-    pad = getattr(tokenizer, "pad_token_id", None) or 0  # any: nothing looks at it
-
-    def collate(examples: list[dict[str, Any]]) -> dict[str, Any]:
-        if batching == "packed":
-            return packing.collate_packed(examples, weighted, everywhere)
-        return packing.collate_padded(examples, weighted, pad)
-
     train, evaluated = (None if one is None else one.with_format("numpy") for one in sets)
     try:
         trainer = _class()(
@@ -88,6 +79,20 @@ def make(
     if prompts:
         trainer.add_callback(samples.callback(trainer, prompts))
     return trainer
+
+
+def _collator(
+    base: "PreTrainedModel", tokenizer: Any, batching: Batching, weighted: bool
+) -> Callable[[list[dict[str, Any]]], dict[str, Any]]:
+    """What makes a micro-batch of examples, as the model can take it."""
+    takes = inspect.signature(base.forward).parameters
+    if batching == "grouped":
+        pad = getattr(tokenizer, "pad_token_id", None) or 0  # any: nothing looks at it
+        return lambda examples: packing.collate_padded(examples, weighted, pad)
+    if not any(one.kind is one.VAR_KEYWORD for one in takes.values()):
+        raise SettingError(f"batching: {type(base).__name__} cannot take packed rows; set grouped")
+    everywhere = "logits_to_keep" not in takes
+    return lambda examples: packing.collate_packed(examples, weighted, everywhere)
 
 
 def lengths(examples: "Dataset") -> list[int]:
