@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -335,6 +335,14 @@ def test_empty_lines_are_no_turns_and_quit_ends(say: Say) -> None:
 # Ctrl-C.
 
 
+@pytest.fixture(autouse=True)
+def _heeded() -> Iterator[None]:
+    """Have Ctrl-C mean something also where the tests run in a shell's background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 class Impatient(io.StringIO):
     """Output in front of somebody who presses Ctrl-C when so many pieces have come."""
 
@@ -478,7 +486,9 @@ def test_a_terminal_has_prompts_and_ctrl_c_there_ends_the_chat(
         os.write(terminal, f"two\n/save {tmp_path}/talk\n".encode())
         until(terminal, f"# saved as {tmp_path}/talk\r\nyou> ")
         os.write(terminal, b"half a line")
-        while process.poll() is None:  # readline may lose a Ctrl-C that comes as it begins to wait
+        for _ in range(12):  # readline may lose a Ctrl-C that comes as it begins to wait
+            if process.poll() is not None:
+                break
             os.write(terminal, b"\x03")
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(5)
