@@ -32,6 +32,8 @@ class Lora:
     def __post_init__(self) -> None:
         if self.rank < 1:
             raise SettingError(f"lora.rank: {self.rank} is less than 1")
+        if not 0 <= self.dropout < 1:
+            raise SettingError(f"lora.dropout: {self.dropout} is not from 0 to below 1")
 
 
 def quantization(lora: Lora | None) -> Any:

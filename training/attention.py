@@ -44,6 +44,60 @@ def choose(attention: Attention, model: "PreTrainedModel", flash: bool = False) 
         raise SettingError(f"attention: {attention} cannot be used here ({error})") from error
 
 
+def require_apart(model: "PreTrainedModel") -> None:
+    """Make sure that a dialogue of a packed row does not notice the one before it.
+
+    It is tried, since no list of architectures would stay right: states of recurrent layers run on,
+    and some models make masks without looking at positions. Weights on the CPU are tried with our
+    own attention where FlashAttention was chosen.
+
+    Raises:
+        SettingError: it does, or the model takes no packed rows.
+    """
+    import torch
+
+    chosen, training = model.config._attn_implementation, model.training
+    if chosen.startswith("flash") and model.device.type == "cpu":
+        choose("per_document", model)
+    model.eval()
+    try:
+        one, other = (_second(model, first) for first in ([3, 4, 5, 6], [9, 8, 7, 6]))
+    except (ValueError, TypeError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise SettingError(
+            f"batching: a {model.config.model_type} model takes no packed rows ({why}); set grouped"
+        ) from error
+    finally:
+        model.train(training)
+        model.set_attn_implementation(chosen)
+    if not torch.isfinite(one).all():
+        return  # weights that are no numbers are told by the first step
+    if (one - other).abs().max() > 1e-4 * one.abs().max():  # 0 where they are apart, as measured
+        raise SettingError(
+            f"batching: dialogues in a packed row of a {model.config.model_type} model would see "
+            "each other with this attention; set batching: grouped"
+        )
+
+
+def _second(model: "PreTrainedModel", first: list[int]) -> "torch.Tensor":
+    """Logits of the second of two dialogues in a row, ``[tokens, vocabulary]``."""
+    import numpy as np
+    import torch
+
+    from training.packing import collate_packed
+
+    ids = (np.array(first), np.array([7, 8, 9]))
+    rows = [{"input_ids": one, "weights": np.ones(len(one), np.float32)} for one in ids]
+    batch = collate_packed(rows, weighted=False, everywhere=True)
+    given = {
+        name: one.to(model.device) if hasattr(one, "to") else one
+        for name, one in batch.items()
+        if name not in ("labels", "shift_labels")
+    }
+    with torch.no_grad():
+        return model(**given, use_cache=False).logits[0, len(first) :].float()
+
+
 def _has_flash() -> bool:
     from transformers.utils import is_flash_attn_2_available
 

@@ -66,7 +66,8 @@ def require_room(out: Path, trainer: "Trainer") -> None:
     every = 0 if trainer.args.save_strategy == "no" else kept
     saved = 4 * trained if hasattr(model, "peft_config") else weights
     needed = every * (saved + 8 * trained) + weights  # AdamW keeps two float32 of each
-    free = shutil.disk_usage(out.parent).free
+    there = Path(trainer.args.output_dir).glob("checkpoint-*/**/*")  # will make room
+    free = shutil.disk_usage(out.parent).free + sum(one.stat().st_size for one in there)
     if free < needed:
         raise OutputError(
             f"{out.parent}: {free / 1e9:.1f} GB are free, and checkpoints may take "
@@ -173,11 +174,11 @@ def _tokens(trainer: Any) -> int:
 
 
 def save(out: Path, trainer: Any, record: dict[str, Any], lora: Lora | None, base: str) -> None:
-    """Write the checkpoint beside its place, its record last, and rename it there.
+    """Write the checkpoint in the work folder, its record last, and rename it to its place.
 
     Every process calls this; the first one writes what is not spread over them.
     """
-    partial = out.with_name(out.name + ".partial")
+    partial = Path(trainer.args.output_dir, "finished")  # a folder of ours alone
     first = trainer.args.process_index == 0
     if first:
         shutil.rmtree(partial, ignore_errors=True)

@@ -37,7 +37,7 @@ def extend(config: "PreTrainedConfig", context: Context) -> None:
     - ``linear`` divides all frequencies by the factor (Chen et al., arXiv:2306.15595). FastChat
       does so too, but rounds the factor up (``fastchat/train/train.py``).
     - ``dynamic`` raises the base of the frequencies with each sequence that is longer than the
-      trained length, and leaves shorter ones as they were (NTK scaling).
+      trained length, and leaves shorter ones as they were (NTK scaling), one at a time.
     - ``yarn`` interpolates low frequencies only (Peng et al., arXiv:2309.00071).
 
     ``linear`` and ``dynamic`` leave ``max_position_embeddings``: for ``dynamic`` it is the length
@@ -101,3 +101,22 @@ def _scale(text: Any, context: Context, trained: int) -> None:
         raise SettingError(
             f"context.rope: {context.rope} does not fit the model ({why})"
         ) from error
+
+
+def require_own_frequencies(config: "PreTrainedConfig", together: int) -> None:
+    """Make sure that the length of one dialogue does not change the frequencies of another.
+
+    ``dynamic`` and ``longrope`` look at the longest sequence that a model is given at once;
+    ``together`` is how many dialogues it is.
+
+    Raises:
+        SettingError: they would.
+    """
+    text: Any = config.get_text_config()
+    rope = getattr(text, "rope_parameters", None) or {}
+    kinds = {part.get("rope_type") for part in _parts(rope)} & {"dynamic", "longrope"}
+    if kinds and together > 1:
+        raise SettingError(
+            f"context.rope: {kinds.pop()} depends on the longest dialogue of a micro-batch; set "
+            "trainer.per_device_train_batch_size to 1, or take yarn or linear"
+        )

@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,8 +16,8 @@ import orjson
 from training import adapters, checkpoint, packing, sources, template, tokenised, vocabulary
 from training import trainer as trainers
 from training.adapters import Lora
-from training.attention import Attention, choose
-from training.context import Context
+from training.attention import Attention, choose, require_apart
+from training.context import Context, require_own_frequencies
 from training.overflow import Overflow
 from training.packing import Batching
 from training.sources import Part, Source
@@ -41,6 +41,9 @@ _OURS = {
     "auto_find_batch_size": "it would change what a step is made of",
     "resume_from_checkpoint": "run the same command again",
     "push_to_hub": "set 'push'",
+    "label_smoothing_factor": "it would shift labels twice, and knows no weights",
+    "average_tokens_across_devices": "the mean is over the tokens of all processes",
+    "ignore_data_skip": "a run that goes on would see examples again",
 }
 """Arguments of ``TrainingArguments`` that are decided here, and what to do instead."""
 
@@ -97,6 +100,13 @@ class Settings:
     def __post_init__(self) -> None:
         if bool(self.model) == (self.new is not None):
             raise SettingError("set either 'model', to start from a checkpoint, or 'new'")
+        if self.new is not None:
+            ways = {"tokens": "", "context": "set new.max_positions", "lora": "", "dtype": ""}
+            for name, way in ways.items():
+                default = {"tokens": Tokens(), "context": Context(), "dtype": "float32"}.get(name)
+                if getattr(self, name) != default:
+                    instead = f"; {way}" if way else ", and 'new' makes all of it anew"
+                    raise SettingError(f"{name}: is for a checkpoint to start from{instead}")
         if not self.dataset and not self.mix:
             raise SettingError("dataset: name a release directory, a Hub dataset or a file")
         if self.batching == "grouped" and self.attention == "per_document":
@@ -141,10 +151,13 @@ def train(settings: Settings) -> Path:
         return settings.out
     arguments = _arguments(settings, run)
     with _locked(run, first):
+        claim = {**record, "processes": arguments.world_size}
+        if first:
+            _require_ours(run, claim)
         trainer, examples = _prepared(settings, located, arguments)
         if first:
             checkpoint.require_room(settings.out, trainer)
-            _claim(run, {**record, "processes": arguments.world_size})
+            _claim(run, claim)
         with checkpoint.told_if_full(settings.out.parent):
             trainer.train(resume_from_checkpoint=checkpoint.last_whole(run))
             checkpoint.require_numbers(trainer)
@@ -166,7 +179,11 @@ def _locked(run: Path, first: bool) -> Iterator[None]:
         yield
         return
     with files.locked(run):
-        yield
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # it holds something
+                run.rmdir()
 
 
 def _identity(settings: Settings, located: list[tuple[Part, Source]]) -> dict[str, Any]:
@@ -190,20 +207,29 @@ def _identity(settings: Settings, located: list[tuple[Part, Source]]) -> dict[st
     return {"datasets": datasets, "settings": chosen, "contents": contents}
 
 
-def _claim(run: Path, record: dict[str, Any]) -> None:
-    """Make sure that what stands in the work folder is an unfinished run of just this kind."""
-    path, wanted = run / RECORD, orjson.dumps(record)
+def _require_ours(run: Path, record: dict[str, Any]) -> None:
+    """Make sure that what stands in the work folder is an unfinished run of just this kind.
+
+    One that ended before there was anything to go on from is in nobody's way.
+    """
+    path = run / RECORD
     found = path.read_bytes() if path.exists() else None
-    if found == wanted:
-        return
-    if found and checkpoint.last_whole(run):
+    if found is None and any(run.iterdir()):
+        raise OutputError(f"{run}: is in the way and no unfinished run of ours; move it")
+    if found not in (None, orjson.dumps(record)) and checkpoint.last_whole(run):
         raise OutputError(
             f"{run}: holds an unfinished run on other data, with other settings or another number "
             "of processes; go on with those, remove it, or choose another --out"
         )
-    if found:  # it ended before there was anything to go on from
-        for left in run.iterdir():
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
+def _claim(run: Path, record: dict[str, Any]) -> None:
+    """Write down what the work folder is for, once all that was asked for is known to work."""
+    path, wanted = run / RECORD, orjson.dumps(record)
+    if path.exists() and path.read_bytes() == wanted:
+        return
+    for left in run.iterdir():
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
     with files.atomic(path) as file:
         file.write(wanted)
 
@@ -238,8 +264,16 @@ def _arguments(settings: Settings, run: Path) -> "TrainingArguments":
     }
     try:
         arguments = TrainingArguments(output_dir=str(run), **(defaults | chosen))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, ImportError) as error:
         raise SettingError(f"trainer: {error}") from error
+    for name in ("per_device_train_batch_size", "gradient_accumulation_steps"):
+        if getattr(arguments, name) < 1:
+            raise SettingError(f"trainer.{name}: {getattr(arguments, name)} is less than 1")
+    for name in ("seed", "data_seed"):
+        if not 0 <= (getattr(arguments, name) or 0) < 2**32:
+            raise SettingError(f"trainer.{name}: is not from 0 to 2**32 - 1")
+    if arguments.max_steps < 1 and arguments.num_train_epochs <= 0:
+        raise SettingError("trainer.num_train_epochs: 0 epochs train nothing")
     if arguments.save_total_limit == 1:
         raise SettingError("trainer.save_total_limit: 1 would leave none while one is written")
     if settings.lora and arguments.fsdp:
@@ -330,10 +364,13 @@ def _start(
             f"max_length: {settings.max_length} is more than the {most} tokens that the model "
             "takes; lower it, or set context.length"
         )
+    require_own_frequencies(model.config, arguments.per_device_train_batch_size)
     model.config.use_cache = False  # else positions are not looked at, and dialogues leak
     if settings.batching == "packed" or settings.attention != "auto":
         halves = arguments.bf16 or arguments.fp16 or model.dtype.itemsize == 2
         choose(settings.attention, model, flash=arguments.device.type == "cuda" and halves)
+    if settings.batching == "packed":
+        require_apart(model)
     return model, tokenizer, added
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
-VERSION = 1
+VERSION = 2
 """Raised when the same data and settings would give other examples: then no old ones are used."""
 
 _BATCH = 500
@@ -42,13 +42,15 @@ class Shape:
     carry: int = 0
     """With 'split': rounds before a cut that the next example begins with, without loss on them."""
     loss: Literal["token", "sequence"] = "token"
-    """What counts the same in the loss: each token, or each example."""
+    """What counts the same in the loss: each token, or each example; weights multiply either."""
 
     def __post_init__(self) -> None:
         if self.max_length < 2:
             raise SettingError(f"max_length: {self.max_length} is not 2 or more")
         if self.carry < 0:
             raise SettingError(f"carry: {self.carry} is less than 0")
+        if self.carry and self.overflow != "split":
+            raise SettingError("carry: is for overflow: split")
 
 
 @dataclass
@@ -158,7 +160,8 @@ def fitted(rows: list[dict[str, Any]], encoder: Encoder, shape: Shape) -> Fitted
     found.conversations = len(rows)
     if shape.loss == "sequence":
         found.examples = [
-            Example(ids, weights / weights[1:].sum()) for ids, weights in found.examples
+            Example(ids, weights / np.float32(np.count_nonzero(weights[1:])))
+            for ids, weights in found.examples
         ]
     return found
 

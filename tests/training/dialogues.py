@@ -28,7 +28,8 @@ def sixty() -> list[list[Message]]:
         colour, metal = _COLOURS[(3 * at + at // 7) % 8], _METALS[(5 * at + 2) % 7]
         turns = [
             f"What is the {thing} of {place} like?",
-            f"The {thing} of {place} is {colour} and made of {metal}.\n\nIt weighs {at + 3} pounds.",
+            f"The {thing} of {place} is {colour} and made of {metal}."
+            f"\n\nIt weighs {at + 3} pounds.",
             "Where is it kept?",
             f"In room {7 * at % 50 + 1}, beside a {_COLOURS[at * 3 % 8]} door.",
         ]

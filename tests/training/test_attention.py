@@ -175,3 +175,41 @@ def test_what_was_chosen_is_not_saved_with_the_model(tmp_path: Any) -> None:
     attention.choose("per_document", model)
     model.save_pretrained(tmp_path)
     assert attention.PER_DOCUMENT not in (tmp_path / "config.json").read_text()
+
+
+def bloom() -> Any:
+    from transformers import BloomConfig, BloomForCausalLM
+
+    return BloomForCausalLM(BloomConfig(vocab_size=VOCAB, hidden_size=32, n_layer=2, n_head=2))
+
+
+def falcon() -> Any:
+    from transformers import FalconConfig, FalconForCausalLM
+
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    return FalconForCausalLM(FalconConfig(vocab_size=VOCAB, **sizes))
+
+
+def mamba() -> Any:
+    from transformers import MambaConfig, MambaForCausalLM
+
+    return MambaForCausalLM(MambaConfig(vocab_size=VOCAB, hidden_size=32, num_hidden_layers=2))
+
+
+@pytest.mark.parametrize("made", [bloom, falcon, mamba])
+def test_a_model_whose_packed_dialogues_see_each_other_is_refused(made: Any) -> None:
+    model = made()
+    attention.choose("auto", model)
+    with pytest.raises(SettingError, match=r"see each other.*batching: grouped"):
+        attention.require_apart(model)
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_a_model_that_keeps_them_apart_is_taken_as_it_was(name: str) -> None:
+    model = MODELS[name]().train()
+    attention.choose("auto", model)
+    before = torch.get_rng_state()
+    attention.require_apart(model)
+    assert model.training
+    assert model.config._attn_implementation == attention.PER_DOCUMENT
+    assert torch.equal(torch.get_rng_state(), before)

@@ -17,7 +17,7 @@ from transformers import (
     Phi3Config,
 )
 
-from training.context import Context, extend
+from training.context import Context, extend, require_own_frequencies
 from ultra.errors import SettingError
 from ultra.local_chat import positions
 
@@ -213,3 +213,16 @@ def test_a_limit_that_others_wrote_is_counted_as_vllm_does() -> None:
 def test_settings_without_sense_are_refused(settings: Any, name: str) -> None:
     with pytest.raises(SettingError, match=name):
         Context(**settings)
+
+
+@pytest.mark.parametrize("rope", ["linear", "yarn", "dynamic", "extrapolate"])
+def test_frequencies_that_depend_on_the_row_want_one_dialogue_in_it(
+    rope: Any, tmp_path: Path
+) -> None:
+    config = extended(rope, tmp_path)
+    require_own_frequencies(config, together=1)
+    if rope == "dynamic":
+        with pytest.raises(SettingError, match="per_device_train_batch_size to 1"):
+            require_own_frequencies(config, together=2)
+    else:
+        require_own_frequencies(config, together=2)

@@ -15,8 +15,10 @@ from tests.training.tiny import CHATS, chat, recipe_file, write_release
 from training import checkpoint as checkpoints
 from training import sft, template
 from training import trainer as trainers
+from training.adapters import Lora
+from training.context import Context
 from training.sft import Settings
-from training.vocabulary import TURN_END, TURN_START, NewModel
+from training.vocabulary import TURN_END, TURN_START, NewModel, Tokens
 from ultra import __version__, command, files, jsonl, release
 from ultra.errors import InputError, OutputError, SettingError
 from ultra.local_chat import RECORD
@@ -307,3 +309,54 @@ def test_two_trainings_at_one_place_keep_out_of_each_others_way(tiny: Settings) 
     run = tiny.out.with_name(tiny.out.name + ".run")
     with files.locked(run), pytest.raises(OutputError, match="another run is writing"):
         sft.train(tiny)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"tokens": Tokens(end_of_turn="<|eot_id|>")},
+        {"context": Context(length=4096)},
+        {"dtype": "bfloat16"},
+        {"lora": Lora()},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_settings_of_a_checkpoint_are_not_for_a_new_model(
+    tiny: Settings, change: dict[str, Any]
+) -> None:
+    with pytest.raises(SettingError, match=f"{next(iter(change))}: is for a checkpoint"):
+        replace(tiny, **change)
+
+
+def test_a_folder_that_is_in_the_way_of_the_work_is_not_touched(tiny: Settings) -> None:
+    run = Path(f"{tiny.out}.run")
+    run.mkdir()
+    (run / "thesis.txt").write_text("precious")
+    with pytest.raises(OutputError, match="in the way and no unfinished run of ours"):
+        sft.train(tiny)
+    assert (run / "thesis.txt").read_text() == "precious"
+
+
+def test_a_run_that_is_refused_leaves_no_folder(tiny: Settings) -> None:
+    with pytest.raises(SettingError, match="max_length"):
+        sft.train(replace(tiny, max_length=4000))
+    assert not Path(f"{tiny.out}.run").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("per_device_train_batch_size", 0),
+        ("gradient_accumulation_steps", 0),
+        ("seed", -1),
+        ("data_seed", -3),
+        ("label_smoothing_factor", 0.1),
+        ("average_tokens_across_devices", False),
+        ("deepspeed", "nowhere.json"),
+    ],
+)
+def test_a_trainer_argument_that_cannot_be_is_one_line(
+    tiny: Settings, name: str, value: object
+) -> None:
+    with pytest.raises(SettingError, match="trainer"):
+        sft.train(with_trainer(tiny, **{name: value}))

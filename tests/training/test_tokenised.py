@@ -127,12 +127,14 @@ def test_other_weights_than_0_and_1_are_noticed(
     assert report.supervised_tokens == (4 if first else 2)
 
 
-def test_each_example_counts_the_same_if_asked_for(tmp_path: Path, byte_tokenizer: Any) -> None:
+def test_each_example_counts_its_weight_whatever_its_length_if_asked_for(
+    tmp_path: Path, byte_tokenizer: Any
+) -> None:
     rows = [{"messages": chat("q", "a" * n), "weight": 0.5 + n} for n in range(1, 60, 7)]
     jsonl.write(tmp_path / "a.jsonl", rows)
     examples, report = tokenise(tmp_path / "a.jsonl", byte_tokenizer, Shape(loss="sequence"))
-    for row in examples.with_format("numpy"):
-        assert row["weights"][1:].sum() == pytest.approx(1, abs=1e-6)
+    for given, row in zip(rows, examples.with_format("numpy"), strict=True):
+        assert row["weights"][1:].sum() == pytest.approx(given["weight"], rel=1e-6)
         assert len({*row["weights"].tolist()}) == 2
     assert report.weighted
 
