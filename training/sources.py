@@ -2,6 +2,7 @@
 
 import glob
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,8 +69,8 @@ def locate(dataset: str) -> Source:
     name, _, revision = dataset.partition("@")
     if not _REPO.fullmatch(name) or path.suffix in _FILES:
         raise InputError(
-            f"{dataset}: neither a release directory nor a Hub dataset org/name[@rev], nor a file "
-            f"({', '.join(_FILES)})"
+            f"{dataset}: not there, as it is neither a release directory nor a Hub dataset "
+            f"org/name[@rev], nor a file ({', '.join(_FILES)})"
         )
     return _on_the_hub(name, revision)
 
@@ -114,9 +115,11 @@ def load(part: Part, source: Source) -> "Dataset":
     Raises:
         InputError: no such configuration or split, a broken file, or no column with conversations.
     """
-    from datasets import Dataset, load_dataset
+    from datasets import Dataset, disable_progress_bars, load_dataset
     from datasets.exceptions import DatasetGenerationError
 
+    if not sys.stderr.isatty():
+        disable_progress_bars()
     path, config = Path(part.dataset), part.config or None
     if path.is_dir() or source.version:
         place = part.dataset if path.is_dir() else source.name

@@ -82,14 +82,19 @@ class Report:
         for reason, count in sorted(fitted.dropped.items()):
             self.dropped[reason] = self.dropped.get(reason, 0) + count
 
+    @property
+    def reasons(self) -> str:
+        """What was dropped, for a person."""
+        counted = [f"{reason} {count:,}" for reason, count in self.dropped.items()]
+        return ", ".join(counted) or "none"
+
     def line(self) -> str:
         """For a person, in one line."""
         share = self.supervised_tokens / max(1, self.tokens)
-        reasons = ", ".join(f"{reason} {count:,}" for reason, count in self.dropped.items())
         return (
             f"{self.examples:,} examples of {self.conversations:,} conversations, "
             f"{self.tokens:,} tokens, {share:.0%} with loss, longest {self.longest:,}; "
-            f"{self.split:,} split, {self.truncated:,} cut, dropped: {reasons or 'none'}"
+            f"{self.split:,} split, {self.truncated:,} cut, dropped: {self.reasons}"
         )
 
 
@@ -128,7 +133,8 @@ def tokenise(
                 raise
     report = Report(**orjson.loads((folder / "report.json").read_bytes()))
     if not report.examples:
-        raise InputError(f"no conversation is left to train on; dropped: {report.dropped}")
+        names = ", ".join(part.dataset for part, _ in parts)
+        raise InputError(f"{names}: no conversation is left to train on; dropped: {report.reasons}")
     return datasets.Dataset.from_file(str(folder / "examples.arrow")), report
 
 

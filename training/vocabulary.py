@@ -140,6 +140,8 @@ def label(model: str) -> str:
 
 def _not_found(model: str, error: Exception) -> InputError:
     why = " ".join(str(error).split())[:300]
+    if Path(model).is_dir():
+        return InputError(f"model {model}: the folder holds no whole checkpoint ({why})")
     return InputError(f"model {model}: no folder with a checkpoint, nor found on the Hub ({why})")
 
 

@@ -43,6 +43,7 @@ def parse(
         prog=program or (f"python -m {spec.name}" if spec else None),
         description=(settings.__doc__ or "").strip(),
         exit_on_error=False,
+        allow_abbrev=False,  # half a flag is a mistake
     )
     parser.add_argument("--config", action="config", help="YAML file with any of these settings")
     fields: tuple[dataclasses.Field[Any], ...] = dataclasses.fields(settings)  # type: ignore[arg-type]

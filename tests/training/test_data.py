@@ -231,4 +231,5 @@ def test_a_tokenizer_that_is_not_there_is_refused(rows: Path, tmp_path: Path) ->
 def test_an_error_is_one_line(tokenizer: Path) -> None:
     words = ["training.data", "--tokenizer", tokenizer, "--dataset"]
     assert "overflow" in fails(*map(str, words), "x", "--overflow", "wrap")
-    assert "no/where: neither a release directory nor" in fails(*map(str, words), "./no/where")
+    missing = fails(*map(str, words), "./no/where")
+    assert "no/where: not there, as it is neither a release directory nor" in missing

@@ -88,7 +88,7 @@ def test_a_split_chat_is_several_examples(tmp_path: Path, byte_tokenizer: Any) -
     assert texts(examples, byte_tokenizer) == [f"b{TURN_END}d{TURN_END}", f"f{TURN_END}"]
     _, report = tokenise(tmp_path / "a.jsonl", byte_tokenizer, Shape(46, "split", carry=1))
     assert report == Report(1, 2, 92, 6, split=1, longest=46)
-    with pytest.raises(InputError, match="'too_long': 1"):
+    with pytest.raises(InputError, match="dropped: too_long 1"):
         tokenise(tmp_path / "a.jsonl", byte_tokenizer, Shape(46, "drop"))
 
 
@@ -98,7 +98,7 @@ def test_nothing_left_is_an_error_that_counts_the_reasons(
     rows = [{"messages": one} for one in (None, chat("only a question"), None)]
     jsonl.write(tmp_path / "a.jsonl", rows)
     for _ in ("made", "found"):
-        with pytest.raises(InputError, match="'no_conversation': 2, 'nothing_supervised': 1"):
+        with pytest.raises(InputError, match="dropped: no_conversation 2, nothing_supervised 1"):
             tokenise(tmp_path / "a.jsonl", byte_tokenizer)
 
 

@@ -12,6 +12,7 @@ import pytest
 from tests.conftest import ROOT
 from ultra import command, command_parser
 from ultra.command import _read_plain
+from ultra.errors import SettingError
 
 
 @dataclass(frozen=True)
@@ -107,3 +108,8 @@ def test_a_plain_command_does_not_import_the_parser() -> None:
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_half_a_flag_is_a_mistake_that_names_the_whole_one() -> None:
+    with pytest.raises(SettingError, match=r"did you mean '?(--)?name"):
+        command.parse(Plain, [*WORDS, "--nam", "x"])
