@@ -81,7 +81,7 @@ def test_too_little_room_is_told_before_the_first_step(
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage(2 * 10**9, 2 * 10**9, 10**5))
     with pytest.raises(OutputError, match=r"0\.0 GB are free, and .* 0\.0 GB; make room"):
         sft.train(tiny)
-    assert not list(Path(f"{tiny.out}.run").iterdir())
+    assert not Path(f"{tiny.out}.run").exists()
     monkeypatch.undo()
     assert weights(sft.train(tiny)) == weights(checkpoint)
 
