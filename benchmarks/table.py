@@ -228,12 +228,16 @@ def _training(path: Path, suite: str, releases: Path | None) -> Line:
     if not path.is_file():
         return {"dataset": "", "dataset_revision": "", "contamination": ""}
     try:
-        source = orjson.loads(path.read_bytes())["dataset"]
-        name, digest = str(source["name"]), str(source["digest"])
+        sources = orjson.loads(path.read_bytes())["datasets"]
+        names, digests = ([str(one[key]) for one in sources] for key in ("name", "digest"))
     except (orjson.JSONDecodeError, KeyError, TypeError) as error:
         raise InputError(f"{path}: is no record of a training ({error!r})") from error
-    found = _contamination(releases, digest, suite) if releases else ""
-    return {"dataset": name, "dataset_revision": digest, "contamination": found}
+    found = [_contamination(releases, digest, suite) for digest in digests if releases]
+    return {
+        "dataset": " + ".join(names),
+        "dataset_revision": " + ".join(digests),
+        "contamination": "; ".join(filter(None, found)),
+    }
 
 
 def _contamination(releases: Path, digest: str, suite: str) -> str:

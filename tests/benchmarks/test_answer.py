@@ -155,7 +155,7 @@ def test_the_record_of_a_checkpoints_training_is_carried_along(
     use(FakeChat("tiny@01234567", parrot))
     record = tmp_path / "tiny" / results.TRAINING
     record.parent.mkdir()
-    record.write_bytes(b'{"dataset": {"name": "sharegpt 1.1.0", "digest": "d1"}}')
+    record.write_bytes(b'{"datasets": [{"name": "sharegpt 1.1.0", "digest": "d1"}]}')
     path = answer(Settings(model=str(record.parent), suite=str(suite), out=tmp_path / "out"))
     assert (path.parent / results.TRAINING).read_bytes() == record.read_bytes()
     path = answer(Settings(model="other", suite=str(suite), out=tmp_path / "other"))

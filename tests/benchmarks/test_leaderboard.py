@@ -248,7 +248,7 @@ def test_published_figures_are_those_of_the_golden_judgments(golden: Path) -> No
 
 def test_training_data_stands_beside_a_checkpoint_of_ours(tmp_path: Path) -> None:
     path = judged(tmp_path, "tiny@0123", WIN, suite="starter")
-    record = {"dataset": {"name": "sharegpt-1.1.0", "digest": "d1", "demo": False}}
+    record = {"datasets": [{"name": "sharegpt-1.1.0", "digest": "d1", "demo": False}]}
     (path.parent / results.TRAINING).write_text(json.dumps(record))
     counted = {"starter": {"questions": 27, "found": {"8": 3, "13": 1}}}
     manifest = {"files": [], "data_digest": "d1", "contamination": {"by_suite": counted}}

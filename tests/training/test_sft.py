@@ -360,3 +360,13 @@ def test_a_trainer_argument_that_cannot_be_is_one_line(
 ) -> None:
     with pytest.raises(SettingError, match="trainer"):
         sft.train(with_trainer(tiny, **{name: value}))
+
+
+def test_a_leaderboard_reads_from_the_record_what_was_trained_on(
+    checkpoint: Path, tiny_release: Path
+) -> None:
+    from benchmarks.table import _training
+
+    found = _training(checkpoint / RECORD, "starter", None)
+    digest = release.read_manifest(tiny_release)["data_digest"]
+    assert (found["dataset"], found["dataset_revision"]) == ("sharegpt 1.0.0", digest)
