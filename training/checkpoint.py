@@ -5,7 +5,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,6 +51,47 @@ def last_whole(run: Path) -> str | None:
     found = sorted(run.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
     whole = [path for path in found if (path / COMPLETE).exists()]
     return str(whole[-1]) if whole else None
+
+
+@contextmanager
+def locked(run: Path, first: bool) -> Iterator[None]:
+    """Keep a second run out of the work folder; the other processes of this run stay outside."""
+    if not first:
+        yield
+        return
+    with files.locked(run):
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # it holds something
+                run.rmdir()
+
+
+def require_ours(run: Path, record: dict[str, Any]) -> None:
+    """Make sure that what stands in the work folder is an unfinished run of just this kind.
+
+    One that ended before there was anything to go on from is in nobody's way.
+    """
+    path = run / RECORD
+    found = path.read_bytes() if path.exists() else None
+    if found is None and any(run.iterdir()):
+        raise OutputError(f"{run}: is in the way and no unfinished run of ours; move it")
+    if found not in (None, orjson.dumps(record)) and last_whole(run):
+        raise OutputError(
+            f"{run}: holds an unfinished run on other data, with other settings or another number "
+            "of processes; go on with those, remove it, or choose another --out"
+        )
+
+
+def claim(run: Path, record: dict[str, Any]) -> None:
+    """Write down what the work folder is for, once all that was asked for is known to work."""
+    path, wanted = run / RECORD, orjson.dumps(record)
+    if path.exists() and path.read_bytes() == wanted:
+        return
+    for left in run.iterdir():
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
+    with files.atomic(path) as file:
+        file.write(wanted)
 
 
 def require_room(out: Path, trainer: "Trainer") -> None:

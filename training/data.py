@@ -85,8 +85,8 @@ def run(settings: Settings) -> None:
     tokenizer = vocabulary.tokenizer_with(settings.tokenizer, settings.tokens)
     if settings.template:
         tokenizer.chat_template = template.read(settings.template)
-    first = [(settings.dataset, 1.0, settings.dataset_config, settings.split)]
-    parts = [Part(*one) for one in first if settings.dataset] + settings.mix
+    named = (settings.dataset, settings.dataset_config, settings.split)
+    parts = sources.parts(*named, settings.mix)
     located = [(part, sources.locate(part.dataset)) for part in parts]
     examples, report = tokenised.tokenise(located, tokenizer, settings.shape, settings.seed)
     batches = _batches(lengths(examples), settings)

@@ -5,13 +5,9 @@ import math
 import os
 import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-
-import orjson
 
 from training import adapters, checkpoint, packing, sources, template, tokenised, vocabulary
 from training import trainer as trainers
@@ -23,9 +19,9 @@ from training.packing import Batching
 from training.sources import Part, Source
 from training.tokenised import Shape
 from training.vocabulary import NewModel, Tokens
-from ultra import command, files, jsonl
-from ultra.errors import OutputError, SettingError
-from ultra.local_chat import RECORD, checkpoint_digest, positions
+from ultra import command, jsonl
+from ultra.errors import SettingError
+from ultra.local_chat import checkpoint_digest, positions
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -123,8 +119,7 @@ class Settings:
     @property
     def parts(self) -> list[Part]:
         """What is trained on."""
-        first = [Part(self.dataset, 1.0, self.dataset_config, self.split)] if self.dataset else []
-        return first + self.mix
+        return sources.parts(self.dataset, self.dataset_config, self.split, self.mix)
 
 
 def train(settings: Settings) -> Path:
@@ -150,14 +145,14 @@ def train(settings: Settings) -> Path:
             checkpoint.push(settings.out, settings.push)
         return settings.out
     arguments = _arguments(settings, run)
-    with _locked(run, first):
+    with checkpoint.locked(run, first):
         claim = {**record, "processes": arguments.world_size}
         if first:
-            _require_ours(run, claim)
+            checkpoint.require_ours(run, claim)
         trainer, examples = _prepared(settings, located, arguments)
         if first:
             checkpoint.require_room(settings.out, trainer)
-            _claim(run, claim)
+            checkpoint.claim(run, claim)
         with checkpoint.told_if_full(settings.out.parent):
             trainer.train(resume_from_checkpoint=checkpoint.last_whole(run))
             checkpoint.require_numbers(trainer)
@@ -170,20 +165,6 @@ def train(settings: Settings) -> Path:
         print(settings.out)
         checkpoint.push(settings.out, settings.push)
     return settings.out
-
-
-@contextmanager
-def _locked(run: Path, first: bool) -> Iterator[None]:
-    """Keep a second run out of the work folder; the other processes of this run stay outside."""
-    if not first:
-        yield
-        return
-    with files.locked(run):
-        try:
-            yield
-        finally:
-            with suppress(OSError):  # it holds something
-                run.rmdir()
 
 
 def _identity(settings: Settings, located: list[tuple[Part, Source]]) -> dict[str, Any]:
@@ -205,33 +186,6 @@ def _identity(settings: Settings, located: list[tuple[Part, Source]]) -> dict[st
         about = asdict(source) | {"config": part.config, "split": part.split}
         datasets.append({**about, "weight": part.weight})
     return {"datasets": datasets, "settings": chosen, "contents": contents}
-
-
-def _require_ours(run: Path, record: dict[str, Any]) -> None:
-    """Make sure that what stands in the work folder is an unfinished run of just this kind.
-
-    One that ended before there was anything to go on from is in nobody's way.
-    """
-    path = run / RECORD
-    found = path.read_bytes() if path.exists() else None
-    if found is None and any(run.iterdir()):
-        raise OutputError(f"{run}: is in the way and no unfinished run of ours; move it")
-    if found not in (None, orjson.dumps(record)) and checkpoint.last_whole(run):
-        raise OutputError(
-            f"{run}: holds an unfinished run on other data, with other settings or another number "
-            "of processes; go on with those, remove it, or choose another --out"
-        )
-
-
-def _claim(run: Path, record: dict[str, Any]) -> None:
-    """Write down what the work folder is for, once all that was asked for is known to work."""
-    path, wanted = run / RECORD, orjson.dumps(record)
-    if path.exists() and path.read_bytes() == wanted:
-        return
-    for left in run.iterdir():
-        shutil.rmtree(left) if left.is_dir() else left.unlink()
-    with files.atomic(path) as file:
-        file.write(wanted)
 
 
 def _arguments(settings: Settings, run: Path) -> "TrainingArguments":

@@ -41,6 +41,11 @@ class Part:
             )
 
 
+def parts(dataset: str, config: str, split: str, mix: list[Part]) -> list[Part]:
+    """What a command is asked to read: the dataset that it names, if any, and what is mixed in."""
+    return ([Part(dataset, 1.0, config, split)] if dataset else []) + mix
+
+
 @dataclass(frozen=True)
 class Source:
     """What is trained on. ``digest`` names the rows: a release's data digest, a Hub revision, or a
